@@ -1,0 +1,189 @@
+//! What the program trusts: a [`Config`] in which every value has been checked, before any socket is bound.
+//!
+//! Raw text comes in through `load` (flags, environment, YAML file, defaults) and leaves as a [`Config`] or as
+//! all [`Mistake`]s at once. Nothing here opens a secret, binds a socket or resolves a name, and no message holds a value.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use crate::{
+    ingo::{Environment, Route},
+    signing::{Algorithm, HeaderOrder},
+};
+
+/// A complete, checked configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Which of Ingo's worlds the built-in hosts are taken from; `None` where every enabled route has a URL of its own.
+    pub environment: Option<Environment>,
+    /// The sockets to listen on.
+    pub listeners: Listeners,
+    /// Whose signature stands under each request.
+    pub credentials: Credentials,
+    /// The enabled routes, each once, in the order of [`Route::ALL`]. Never empty.
+    pub routes: Vec<RouteConfig>,
+    /// How upstream connections are made and kept.
+    pub upstream: UpstreamConfig,
+    /// The bounds that keep memory and sockets finite.
+    pub limits: Limits,
+    /// Which further headers pass.
+    pub headers: Headers,
+    /// The way out.
+    pub shutdown: Shutdown,
+    /// How log lines look; `None`: pretty on a terminal, JSON otherwise.
+    pub log_format: Option<LogFormat>,
+    /// Worker threads.
+    pub threads: usize,
+}
+
+/// The sockets to listen on.
+#[derive(Clone, Debug)]
+pub struct Listeners {
+    /// The routes, nothing else.
+    pub proxy: Listener,
+    /// `/livez`, `/readyz`, `/metrics`.
+    pub health: Listener,
+    /// The admin listener, off by default. Loopback or a Unix socket only.
+    pub admin: Option<Listener>,
+}
+
+/// One socket to listen on.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Where.
+    pub address: Address,
+    /// Host names accepted on a loopback address besides the loopback names themselves: lower case, without port.
+    pub hosts: Vec<String>,
+}
+
+/// Where a listener is bound.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// An IP address and port; port 0 lets the system choose.
+    Tcp(SocketAddr),
+    /// A Unix socket.
+    Unix {
+        /// The socket's path.
+        path: PathBuf,
+        /// Permission bits of the socket file.
+        mode: u32,
+    },
+}
+
+/// Whose signature stands under each request.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    /// Ingo's name for the integration; visible ASCII without `"` and `\`.
+    pub username: String,
+    /// Where the shared secret is read from.
+    pub secret: SecretSource,
+    /// HMAC-SHA512 unless a legacy integration needs SHA-256.
+    pub algorithm: Algorithm,
+    /// The order in which headers are signed.
+    pub signed_headers: HeaderOrder,
+    /// Where the Banking Platform's `api_key` is read from.
+    pub api_key: Option<SecretSource>,
+}
+
+/// Where secret bytes are read from. Never the bytes themselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretSource {
+    /// A file; one trailing newline is dropped and nothing else.
+    File(PathBuf),
+    /// An environment variable of this name; nothing is dropped.
+    Environment(String),
+}
+
+/// A route that is enabled.
+#[derive(Clone, Debug)]
+pub struct RouteConfig {
+    /// Which.
+    pub route: Route,
+    /// Where its requests go.
+    pub upstream: Origin,
+    /// The whole exchange may take this long, body and all attempts included.
+    pub deadline: Duration,
+    /// One attempt may take this long, from the first byte written to the last byte read.
+    pub attempt_timeout: Duration,
+}
+
+/// Scheme, host and port of an upstream (RFC 6454 §4). Paths are the caller's: a base URL has none.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Origin {
+    /// HTTPS, or cleartext.
+    pub tls: bool,
+    /// A DNS name in lower case, or an IP address (IPv6 without brackets).
+    pub host: String,
+    /// The port, given or by scheme.
+    pub port: u16,
+}
+
+/// How upstream connections are made and kept.
+#[derive(Clone, Debug)]
+pub struct UpstreamConfig {
+    /// TCP connect may take this long.
+    pub connect_timeout: Duration,
+    /// The TLS handshake may take this long.
+    pub tls_handshake_timeout: Duration,
+    /// An idle pooled connection is closed after this long.
+    pub idle_timeout: Duration,
+    /// Idle connections kept for reuse.
+    pub idle_connections: usize,
+    /// PEM file of the roots to trust; `None`: the system's.
+    pub ca_file: Option<PathBuf>,
+    /// The largest answer body that is passed on, in bytes.
+    pub max_response_bytes: usize,
+}
+
+/// The bounds that keep memory and sockets finite.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// The largest request body, in bytes.
+    pub body_bytes: usize,
+    /// The largest request head (request line and headers), in bytes.
+    pub header_bytes: usize,
+    /// The longest request target, in bytes.
+    pub target_bytes: usize,
+    /// A request head must be complete this long after its first byte.
+    pub header_deadline: Duration,
+    /// A request body must be complete this long after its head.
+    pub body_deadline: Duration,
+    /// Exchanges that may run at once.
+    pub exchanges_in_flight: usize,
+    /// Exchanges that may wait for their turn.
+    pub queue_length: usize,
+    /// How long one may wait for its turn.
+    pub queue_wait: Duration,
+    /// Connections that may be open on the proxy listener.
+    pub inbound_connections: usize,
+    /// An inbound connection without a request is closed after this long.
+    pub inbound_idle_timeout: Duration,
+    /// Bytes of request and answer bodies held at once.
+    pub buffered_bytes: usize,
+}
+
+/// Which headers pass besides those that product.md names. Names in lower case.
+#[derive(Clone, Debug, Default)]
+pub struct Headers {
+    /// Of the caller's request, to Ingo.
+    pub to_ingo: Vec<http::HeaderName>,
+    /// Of Ingo's answer, to the caller.
+    pub to_caller: Vec<http::HeaderName>,
+}
+
+/// The way out.
+#[derive(Clone, Debug)]
+pub struct Shutdown {
+    /// New connections are still served for this long after the signal.
+    pub delay: Duration,
+    /// Exchanges in flight may take this long to finish.
+    pub limit: Duration,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line, for machines.
+    Json,
+    /// For people at a terminal.
+    Pretty,
+}

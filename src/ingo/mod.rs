@@ -1,0 +1,10 @@
+//! What Ingo's public documents say, as code: products and hosts, routes and their classes, statuses.
+//!
+//! Pure: no pingora, tokio, files, environment, clock or randomness. Each fact names where it comes from.
+//! `protocol.md §n` is a section of the project's collection of Ingo's documents, kept in `docs/protocol.md`.
+
+pub mod product;
+pub mod route;
+
+pub use product::{Environment, Product};
+pub use route::{Class, Pattern, Route};
