@@ -1,7 +1,31 @@
 //! What the program trusts: a [`Config`] in which every value has been checked, before any socket is bound.
 //!
-//! Raw text comes in through `load` (flags, environment, YAML file, defaults) and leaves as a [`Config`] or as
+//! Raw text comes in through [`load`] (flags, environment, YAML file, defaults) and leaves as a [`Config`] or as
 //! all [`Mistake`]s at once. Nothing here opens a secret, binds a socket or resolves a name, and no message holds a value.
+//!
+//! The way of a value: `schema` names its key, `yaml` and `layers` bring its text with where it was written,
+//! the `reader` hands it to the file of its section (`listeners`, `credentials`, `routes`, `limits`, `headers`).
+
+mod credentials;
+mod effective;
+mod headers;
+mod layers;
+mod limits;
+mod listeners;
+mod load;
+mod mistake;
+mod origin;
+mod quantity;
+mod reader;
+mod routes;
+#[cfg(test)]
+mod samples;
+mod schema;
+mod yaml;
+
+pub use effective::{Effective, Entry};
+pub use load::{Flag, Loaded, Sources, load, process_environment};
+pub use mistake::{LoadError, Mistake};
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 

@@ -1,0 +1,97 @@
+//! Reads settings one key at a time and remembers every mistake instead of stopping at the first.
+//!
+//! A read that gives `None` has noted why, so that a section is complete exactly if all its reads gave something.
+//! It passes on what a parser of values says is expected; it never shows the value.
+
+use super::{
+    layers::{Content, Settings},
+    mistake::Mistakes,
+    quantity::Expected,
+    schema,
+};
+
+/// Merged settings, and what is wrong with them.
+pub(super) struct Reader<'a> {
+    settings: &'a Settings,
+    mistakes: &'a mut Mistakes,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(settings: &'a Settings, mistakes: &'a mut Mistakes) -> Self {
+        Self { settings, mistakes }
+    }
+
+    /// The value of a key that must be set, by a default if by nobody else.
+    pub(super) fn required<T>(
+        &mut self,
+        path: &str,
+        parse: impl FnOnce(&str) -> Result<T, Expected>,
+    ) -> Option<T> {
+        let value = self.optional(path, parse)?;
+        if value.is_none() {
+            self.reject(path, format!("is not set; set {}", schema::ways(path)));
+        }
+        value
+    }
+
+    /// The value of a key that need not be set. The outer `None`: a mistake.
+    pub(super) fn optional<T>(
+        &mut self,
+        path: &str,
+        parse: impl FnOnce(&str) -> Result<T, Expected>,
+    ) -> Option<Option<T>> {
+        let Some(text) = self.text(path) else {
+            return (!self.mistakes.concern(path)).then_some(None);
+        };
+        match parse(text) {
+            Ok(value) => Some(Some(value)),
+            Err(expected) => {
+                self.reject(path, expected);
+                None
+            }
+        }
+    }
+
+    /// The values of a key that holds a list.
+    pub(super) fn list<T>(
+        &mut self,
+        path: &str,
+        parse: impl Fn(&str) -> Result<T, Expected>,
+    ) -> Option<Vec<T>> {
+        let settings = self.settings;
+        let items = match settings.get(path).map(|setting| &setting.content) {
+            Some(Content::List(items)) => items.as_slice(),
+            Some(Content::Text(_)) | None => &[],
+        };
+        let mut values = Vec::new();
+        for (index, (text, origin)) in items.iter().enumerate() {
+            match parse(text) {
+                Ok(value) => values.push(value),
+                Err(expected) => {
+                    self.mistakes
+                        .note(format!("{path}[{index}]"), origin, expected);
+                }
+            }
+        }
+        (values.len() == items.len()).then_some(values)
+    }
+
+    /// Notes that the value of `path` cannot stand, where that shows only beside other values.
+    pub(super) fn reject(&mut self, path: &str, remedy: impl Into<String>) {
+        let origin = self.origin(path);
+        self.mistakes.note(path, origin, remedy);
+    }
+
+    /// Where the value of `path` comes from; empty where it is not set.
+    pub(super) fn origin(&self, path: &str) -> String {
+        let setting = self.settings.get(path);
+        setting.map_or_else(String::new, |setting| setting.origin.clone())
+    }
+
+    fn text(&self, path: &str) -> Option<&'a str> {
+        match &self.settings.get(path)?.content {
+            Content::Text(text) => Some(text),
+            Content::List(_) => None,
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! The enabled routes: where each goes and how long it may take.
+//!
+//! There is no default environment: a route goes where it was told to, or the configuration is a mistake. A money
+//! route waits longer than Ingo may hold a call (protocol.md §4), or its answers would be lost on purpose.
+
+use std::time::Duration;
+
+use super::{
+    Origin, RouteConfig,
+    origin::base_url,
+    quantity::{boolean, duration, show_duration},
+    reader::Reader,
+    schema::{self, route_key},
+};
+use crate::ingo::{Environment, Product, Route};
+
+/// Ingo may hold a money call this long for the network (protocol.md §4).
+const MONEY_HOLD: Duration = Duration::from_secs(60);
+
+const SHORTEST: Duration = Duration::from_millis(10);
+const LONGEST: Duration = Duration::from_secs(600);
+
+/// Reads `environment`, the URLs and the section `routes`.
+pub(super) fn read(
+    reader: &mut Reader<'_>,
+    warnings: &mut Vec<String>,
+) -> Option<(Option<Environment>, Vec<RouteConfig>)> {
+    let environment = reader.optional("environment", |text| {
+        Environment::from_name(text).ok_or_else(|| "must be sandbox or production".to_owned())
+    });
+    let cleartext = reader.required("upstream.danger_allow_cleartext", boolean);
+    let mut urls = Urls {
+        environment,
+        cleartext: cleartext.unwrap_or(false),
+        common: None,
+        homeless: None,
+    };
+    urls.common = urls.read(reader, "upstream.url", warnings);
+    let mut read = Vec::new();
+    for route in Route::ALL {
+        read.push(read_route(reader, route, &mut urls, warnings));
+    }
+    if let Some(route) = urls.homeless {
+        let remedy = format!(
+            "is not set, and the route {} has no URL; set {}; or for a host of your own {}",
+            route.name(),
+            schema::ways("environment"),
+            schema::ways("upstream.url")
+        );
+        reader.reject("environment", remedy);
+    }
+    let read: Option<Vec<_>> = read.into_iter().collect();
+    let routes: Vec<RouteConfig> = read?.into_iter().flatten().collect();
+    if routes.is_empty() {
+        reader.reject(
+            "routes",
+            "no route is enabled; name some with --routes, or set routes.<name>.enabled to true",
+        );
+        return None;
+    }
+    Some((environment?, routes))
+}
+
+/// A route's configuration; `Some(None)` where it is not enabled.
+fn read_route(
+    reader: &mut Reader<'_>,
+    route: Route,
+    urls: &mut Urls,
+    warnings: &mut Vec<String>,
+) -> Option<Option<RouteConfig>> {
+    let enabled = reader.required(&route_key(route, "enabled"), boolean);
+    let own = urls.read(reader, &route_key(route, "url"), warnings);
+    let time = |text: &str| duration(text, SHORTEST..=LONGEST);
+    let deadline = reader.required(&route_key(route, "deadline"), time);
+    let attempt_key = route_key(route, "attempt_timeout");
+    let attempt = reader.required(&attempt_key, time);
+    let mut timely = true;
+    if let (Some(deadline), Some(attempt)) = (deadline, attempt) {
+        if route.class().moves_money() && attempt <= MONEY_HOLD {
+            timely = false;
+            reader.reject(
+                &attempt_key,
+                format!(
+                    "must exceed {}: Ingo may hold a call that moves money so long before it answers",
+                    show_duration(MONEY_HOLD)
+                ),
+            );
+        }
+        if attempt > deadline {
+            timely = false;
+            let remedy = format!("must not exceed {}", route_key(route, "deadline"));
+            reader.reject(&attempt_key, remedy);
+        }
+    }
+    if !enabled? {
+        return timely.then_some(None);
+    }
+    let upstream = urls.of(reader, route, own?);
+    Some(Some(RouteConfig {
+        route,
+        upstream: upstream?,
+        deadline: deadline?,
+        attempt_timeout: attempt.filter(|_| timely)?,
+    }))
+}
+
+/// What decides where a route goes. Outer `None`s are mistakes that have been noted.
+struct Urls {
+    environment: Option<Option<Environment>>,
+    cleartext: bool,
+    common: Option<Option<Origin>>,
+    /// The first enabled route that has neither URL nor environment.
+    homeless: Option<Route>,
+}
+
+impl Urls {
+    /// The base URL at `path`, if one is set and may be used.
+    fn read(
+        &self,
+        reader: &mut Reader<'_>,
+        path: &str,
+        warnings: &mut Vec<String>,
+    ) -> Option<Option<Origin>> {
+        let Some(origin) = reader.optional(path, base_url)? else {
+            return Some(None);
+        };
+        if !origin.tls && !origin.is_loopback() {
+            if !self.cleartext {
+                reader.reject(
+                    path,
+                    "must begin with https://, unless the host is loopback (or upstream.danger_allow_cleartext is true)",
+                );
+                return None;
+            }
+            warnings.push(format!(
+                "{path} begins with http://: requests and answers can be read and changed on the way"
+            ));
+        }
+        if self.environment == Some(Some(Environment::Sandbox)) && is_production(&origin) {
+            reader.reject(
+                path,
+                "is one of Ingo's production hosts, but environment is sandbox",
+            );
+            return None;
+        }
+        Some(Some(origin))
+    }
+
+    /// Where `route` goes: to its own URL, else to the common one, else to its product's host.
+    fn of(&mut self, reader: &mut Reader<'_>, route: Route, own: Option<Origin>) -> Option<Origin> {
+        if own.is_some() {
+            return own;
+        }
+        if let Some(common) = self.common.clone()? {
+            return Some(common);
+        }
+        let Some(environment) = self.environment? else {
+            self.homeless.get_or_insert(route);
+            return None;
+        };
+        let Some(url) = route.product().base_url(environment) else {
+            let key = route_key(route, "url");
+            let remedy = format!(
+                "is not set, and Ingo publishes no {environment} host for this route; set {key}"
+            );
+            reader.reject(&key, remedy);
+            return None;
+        };
+        Some(base_url(url).expect("a test reads all built-in URLs"))
+    }
+}
+
+fn is_production(origin: &Origin) -> bool {
+    ALL_PRODUCTS.into_iter().any(|product| {
+        let url = product.base_url(Environment::Production);
+        url.and_then(|url| base_url(url).ok())
+            .is_some_and(|production| production.host == origin.host)
+    })
+}
+
+const ALL_PRODUCTS: [Product; 4] = [
+    Product::SessionManagement,
+    Product::Gateway,
+    Product::OpenBanking,
+    Product::Banking,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_built_in_url_is_a_base_url_over_tls() {
+        for route in Route::ALL {
+            assert!(ALL_PRODUCTS.contains(&route.product()));
+        }
+        for product in ALL_PRODUCTS {
+            for environment in Environment::ALL {
+                if let Some(url) = product.base_url(environment) {
+                    assert!(base_url(url).expect("a base URL").tls, "{url}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn production_hosts_are_known_from_sandbox_hosts() {
+        let production = |url| is_production(&base_url(url).expect("valid"));
+        assert!(production("https://payapi.ingo.money:8443"));
+        assert!(!production("https://payapi-sandbox.ingo.money"));
+    }
+}
