@@ -211,3 +211,20 @@ pub enum LogFormat {
     /// For people at a terminal.
     Pretty,
 }
+
+impl Origin {
+    /// Host and port as `Host` carries them: brackets around IPv6, no port where it is the scheme's own (RFC 9110 §7.2).
+    pub fn authority(&self) -> String {
+        let host = if self.host.contains(':') {
+            format!("[{}]", self.host)
+        } else {
+            self.host.clone()
+        };
+        let default_port = if self.tls { 443 } else { 80 };
+        if self.port == default_port {
+            host
+        } else {
+            format!("{host}:{}", self.port)
+        }
+    }
+}

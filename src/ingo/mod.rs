@@ -3,8 +3,10 @@
 //! Pure: no pingora, tokio, files, environment, clock or randomness. Each fact names where it comes from.
 //! `protocol.md §n` is a section of the project's collection of Ingo's documents, kept in `docs/protocol.md`.
 
+pub mod facts;
 pub mod product;
 pub mod route;
 
+pub use facts::{Facts, NotJson, check_json};
 pub use product::{Environment, Product};
 pub use route::{Class, Pattern, Route};

@@ -1,0 +1,57 @@
+//! The admin listener: the effective configuration, and the way out.
+
+use http::{HeaderMap, Method};
+
+use super::{
+    PageApp,
+    page::{Page, Pages},
+};
+use crate::{
+    exchange::{check_browser, hosts::Hosts},
+    lifecycle::{Lifecycle, Stage},
+};
+
+/// What a person on this host may ask.
+#[derive(Debug)]
+pub struct Control {
+    configuration: String,
+    lifecycle: Lifecycle,
+}
+
+const IDLE_SECONDS: u64 = 75;
+
+impl Control {
+    /// The admin pages. `configuration` is shown as it is: it must be redacted.
+    pub fn app(configuration: String, lifecycle: Lifecycle, hosts: Hosts) -> PageApp {
+        PageApp::new(
+            Pages::Control(Self {
+                configuration,
+                lifecycle,
+            }),
+            hosts,
+            IDLE_SECONDS,
+        )
+    }
+
+    pub(super) fn page(&self, method: &Method, path: &[u8], headers: &HeaderMap) -> Page {
+        if let Err(rejection) = check_browser(headers, &[b"none", b"same-origin"]) {
+            return Page::text(
+                rejection.code.status(),
+                format!("{}: {}\n", rejection.code, rejection.detail),
+            );
+        }
+        match (path, method) {
+            (b"/config", &Method::GET | &Method::HEAD) => {
+                Page::text(200, self.configuration.clone())
+            }
+            (b"/config", _) => Page::method_not_allowed("GET, HEAD"),
+            (b"/quitquitquit", &Method::POST) => {
+                tracing::info!("asked to quit by the admin listener");
+                self.lifecycle.advance(Stage::Leaving);
+                Page::text(200, "draining\n")
+            }
+            (b"/quitquitquit", _) => Page::method_not_allowed("POST"),
+            _ => Page::not_found("/config and POST /quitquitquit"),
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! `/livez`, `/readyz` and `/metrics`.
+
+use std::sync::Arc;
+
+use http::Method;
+
+use super::{
+    PageApp,
+    page::{Page, Pages},
+};
+use crate::{
+    exchange::{Proxy, hosts::Hosts},
+    lifecycle::Stage,
+};
+
+/// What the kubelet and Prometheus ask.
+#[derive(Debug)]
+pub struct Health {
+    proxy: Arc<Proxy>,
+}
+
+/// The Prometheus text format.
+const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// Probes and scrapes come every few seconds: their connections are kept for a few of them.
+const IDLE_SECONDS: u64 = 75;
+
+impl Health {
+    /// The health pages of `proxy`.
+    pub fn app(proxy: Arc<Proxy>, hosts: Hosts) -> PageApp {
+        PageApp::new(Pages::Health(Self { proxy }), hosts, IDLE_SECONDS)
+    }
+
+    pub(super) fn page(&self, method: &Method, path: &[u8]) -> Page {
+        let known = [b"/livez".as_slice(), b"/readyz", b"/metrics"];
+        if !known.contains(&path) {
+            return Page::not_found("/livez, /readyz and /metrics");
+        }
+        if *method != Method::GET && *method != Method::HEAD {
+            return Page::method_not_allowed("GET, HEAD");
+        }
+        match path {
+            b"/livez" => Page::text(200, "ok\n"),
+            b"/readyz" => self.ready(),
+            _ => {
+                let text = self
+                    .proxy
+                    .metrics
+                    .render(self.proxy.memory.used(), self.proxy.turns.waiting());
+                Page {
+                    content_type: METRICS_TYPE,
+                    ..Page::text(200, text)
+                }
+            }
+        }
+    }
+
+    /// Ready means: credentials loaded and listeners bound, which both hold before this answers at all, and not draining.
+    fn ready(&self) -> Page {
+        match self.proxy.lifecycle.stage() {
+            Stage::Serving => Page::text(200, "ok\n"),
+            Stage::Leaving | Stage::Draining => Page::text(503, "not ready: draining\n"),
+        }
+    }
+}

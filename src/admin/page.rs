@@ -1,0 +1,146 @@
+//! Small answers to small requests: what the health and admin listeners have in common.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{HeaderName, Method, header};
+use pingora::{
+    apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream},
+    http::{RequestHeader, ResponseHeader},
+    protocols::http::ServerSession,
+    server::ShutdownWatch,
+};
+
+use crate::{
+    exchange::{Rejection, hosts::Hosts},
+    listener::Guarded,
+};
+
+/// An answer that fits into one write.
+#[derive(Debug)]
+pub(super) struct Page {
+    pub(super) status: u16,
+    pub(super) content_type: &'static str,
+    pub(super) allow: Option<&'static str>,
+    pub(super) body: Bytes,
+}
+
+const TEXT: &str = "text/plain; charset=utf-8";
+
+impl Page {
+    pub(super) fn text(status: u16, body: impl Into<Bytes>) -> Self {
+        Self {
+            status,
+            content_type: TEXT,
+            allow: None,
+            body: body.into(),
+        }
+    }
+
+    pub(super) fn not_found(here: &str) -> Self {
+        Self::text(404, format!("not found; here are {here}\n"))
+    }
+
+    pub(super) fn method_not_allowed(allow: &'static str) -> Self {
+        Self {
+            allow: Some(allow),
+            ..Self::text(405, format!("method not allowed; use {allow}\n"))
+        }
+    }
+
+    fn refused(rejection: &Rejection) -> Self {
+        Self::text(
+            rejection.code.status(),
+            format!("{}: {}\n", rejection.code, rejection.detail),
+        )
+    }
+}
+
+/// What a listener's pages are.
+pub(super) enum Pages {
+    Health(super::Health),
+    Control(super::Control),
+}
+
+/// The pages of one listener as Pingora's application. HTTP/1.1 only.
+pub struct PageApp {
+    pages: Pages,
+    hosts: Hosts,
+    idle_seconds: u64,
+}
+
+impl PageApp {
+    pub(super) fn new(pages: Pages, hosts: Hosts, idle_seconds: u64) -> Self {
+        Self {
+            pages,
+            hosts,
+            idle_seconds,
+        }
+    }
+
+    fn answer(&self, head: &RequestHeader) -> Page {
+        if let Err(rejection) = self
+            .hosts
+            .check(head.headers.get(header::HOST).map(|h| h.as_bytes()))
+        {
+            return Page::refused(&rejection);
+        }
+        let path = head
+            .raw_path()
+            .split(|b| *b == b'?')
+            .next()
+            .unwrap_or_default();
+        match &self.pages {
+            Pages::Health(health) => health.page(&head.method, path),
+            Pages::Control(control) => control.page(&head.method, path, &head.headers),
+        }
+    }
+}
+
+#[async_trait]
+impl HttpServerApp for PageApp {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        mut session: ServerSession,
+        _shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        session.set_keepalive(Some(self.idle_seconds));
+        if let Some(guarded) = session.as_http1().and_then(|s| Guarded::of(s.stream())) {
+            guarded.expect_head();
+        }
+        // What cannot be read gets no answer here: nobody but operators' tools calls, and they can.
+        if !session.read_request().await.ok()? {
+            return None;
+        }
+        if let Some(guarded) = session.as_http1().and_then(|s| Guarded::of(s.stream())) {
+            guarded.head_complete();
+        }
+        if session.get_keepalive().is_some() {
+            session.set_keepalive(Some(self.idle_seconds));
+        }
+        let head_only = session.req_header().method == Method::HEAD;
+        let page = self.answer(session.req_header());
+        session
+            .write_response_header(head(&page).ok()?)
+            .await
+            .ok()?;
+        let body = if head_only { Bytes::new() } else { page.body };
+        session.write_response_body(body, true).await.ok()?;
+        let settings = HttpPersistentSettings::for_session(&session);
+        let reusable = session.finish().await.ok()??;
+        Some(ReusedHttpStream::from_reusable_stream(reusable, settings))
+    }
+}
+
+fn head(page: &Page) -> pingora::Result<Box<ResponseHeader>> {
+    let mut head = ResponseHeader::build(page.status, Some(6))?;
+    head.insert_header(header::CONTENT_TYPE, page.content_type)?;
+    head.insert_header(header::CACHE_CONTROL, "no-store")?;
+    head.insert_header(HeaderName::from_static("x-content-type-options"), "nosniff")?;
+    if let Some(allow) = page.allow {
+        head.insert_header(header::ALLOW, allow)?;
+    }
+    head.insert_header(header::CONTENT_LENGTH, page.body.len().to_string())?;
+    Ok(Box::new(head))
+}

@@ -1,0 +1,249 @@
+//! The first stage: from a request head to an [`Admitted`] request, or a refusal. Nothing of the body is read here.
+//!
+//! The order of the checks is the order of what cannot be trusted: framing, then who asks, then what for.
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use pingora::http::RequestHeader;
+
+use super::{Destination, Proxy, Rejection};
+use crate::{
+    ingo::{Pattern, Route},
+    problem::Code,
+    telemetry::Trail,
+};
+
+/// A request that may be forwarded once its body is here.
+#[derive(Debug)]
+pub(super) struct Admitted<'a> {
+    /// Where it goes.
+    pub(super) destination: &'a Destination,
+    /// The target that is signed and sent: path and query exactly as received.
+    pub(super) target: Vec<u8>,
+    /// The caller's own key, if there is one.
+    pub(super) idempotency_key: Option<String>,
+    /// The caller's fields that go up beside ours.
+    pub(super) forwarded: Vec<(HeaderName, HeaderValue)>,
+    /// The length the caller announced; `None`: chunked, or HTTP/2 without.
+    pub(super) content_length: Option<usize>,
+    /// Whether the caller waits for `100 Continue`.
+    pub(super) expects_continue: bool,
+}
+
+impl Proxy {
+    /// Admits a request by its head.
+    pub(super) fn admit(
+        &self,
+        head: &RequestHeader,
+        trail: &mut Trail,
+    ) -> Result<Admitted<'_>, Rejection> {
+        let headers = &head.headers;
+        if headers.get_all(header::CONTENT_LENGTH).iter().count() > 1
+            || (head.version >= http::Version::HTTP_2
+                && headers.contains_key(header::TRANSFER_ENCODING))
+        {
+            return Err(Rejection::unsent(
+                Code::BadRequest,
+                "Content-Length is repeated, or Transfer-Encoding stands in an HTTP/2 request",
+            ));
+        }
+        let target = origin_form(head.raw_path())?;
+        if target.len() > self.limits.target_bytes {
+            return Err(Rejection::unsent(
+                Code::TargetTooLong,
+                format!(
+                    "the target has {} bytes, the limit is {}",
+                    target.len(),
+                    self.limits.target_bytes
+                ),
+            ));
+        }
+        self.check_host(head)?;
+        check_browser(headers, &[b"none"])?;
+        let destination = self.route(&head.method, target)?;
+        trail.route = Some(destination.route);
+        if head.method != Method::POST {
+            return Err(method_not_allowed());
+        }
+        let expects_continue = check_expectation(headers)?;
+        check_encoding(headers)?;
+        Ok(Admitted {
+            destination,
+            target: target.to_owned(),
+            idempotency_key: idempotency_key(headers)?,
+            forwarded: self.forwarded(headers),
+            content_length: self.content_length(headers)?,
+            expects_continue,
+        })
+    }
+
+    /// A web page can make a browser resolve its own name to 127.0.0.1 (DNS rebinding); the `Host` gives it away.
+    fn check_host(&self, head: &RequestHeader) -> Result<(), Rejection> {
+        let host = head
+            .headers
+            .get(header::HOST)
+            .map(HeaderValue::as_bytes)
+            .or_else(|| head.uri.authority().map(|a| a.as_str().as_bytes()));
+        self.hosts.check(host)
+    }
+
+    fn route(&self, method: &Method, target: &[u8]) -> Result<&Destination, Rejection> {
+        // CONNECT and `OPTIONS *` have no path; neither is a call of Ingo's.
+        if *method == Method::CONNECT || target == b"*" {
+            return Err(method_not_allowed());
+        }
+        let path = target.split(|b| *b == b'?').next().unwrap_or_default();
+        if let Some(destination) = self.routes.iter().find(|r| r.route.matches(path)) {
+            return Ok(destination);
+        }
+        let detail = match Route::ALL.into_iter().find(|r| r.matches(path)) {
+            Some(route) => format!(
+                "the route {route} is not enabled here; enable it with routes.{route}.enabled or --routes",
+                route = route.name()
+            ),
+            None => format!(
+                "the path belongs to no route; enabled here: {}",
+                self.enabled_paths()
+            ),
+        };
+        Err(Rejection::unsent(Code::RouteNotFound, detail))
+    }
+
+    fn enabled_paths(&self) -> String {
+        let paths = self.routes.iter().map(|r| match r.route.pattern() {
+            Pattern::Exact(path) => path.to_owned(),
+            Pattern::Prefix(prefix) => format!("{prefix}…"),
+        });
+        paths.collect::<Vec<_>>().join(", ")
+    }
+
+    fn content_length(&self, headers: &HeaderMap) -> Result<Option<usize>, Rejection> {
+        let Some(value) = headers.get(header::CONTENT_LENGTH) else {
+            return Ok(None);
+        };
+        // The framing check left digits only, so what does not parse is larger than any limit.
+        let length = value
+            .to_str()
+            .ok()
+            .and_then(|text| text.trim().parse::<usize>().ok());
+        match length {
+            Some(length) if length <= self.limits.body_bytes => Ok(Some(length)),
+            Some(_) | None => Err(self.body_too_large()),
+        }
+    }
+
+    pub(super) fn body_too_large(&self) -> Rejection {
+        Rejection::unsent(
+            Code::BodyTooLarge,
+            format!(
+                "the body is larger than {} bytes; the limit is limits.body_bytes",
+                self.limits.body_bytes
+            ),
+        )
+    }
+
+    fn forwarded(&self, headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
+        std::iter::once(&header::ACCEPT)
+            .chain(&self.headers.to_ingo)
+            .flat_map(|name| {
+                headers
+                    .get_all(name)
+                    .iter()
+                    .map(|value| (name.clone(), value.clone()))
+            })
+            .collect()
+    }
+}
+
+fn method_not_allowed() -> Rejection {
+    Rejection::unsent(Code::MethodNotAllowed, "Ingo's calls are POST requests")
+}
+
+/// Path and query of a target: we are the origin server's gateway, so an absolute-form target goes up in origin-form
+/// (RFC 9112 §3.2.1 and §3.2.2).
+fn origin_form(target: &[u8]) -> Result<&[u8], Rejection> {
+    if target.contains(&b'#') {
+        return Err(Rejection::unsent(
+            Code::BadRequest,
+            "the target has a fragment",
+        )); // RFC 9112 §3.2
+    }
+    let Some(scheme_end) = target
+        .windows(3)
+        .position(|w| w == b"://")
+        .filter(|_| !target.starts_with(b"/"))
+    else {
+        return Ok(target);
+    };
+    let after = &target[scheme_end + 3..];
+    Ok(after
+        .iter()
+        .position(|b| matches!(b, b'/' | b'?'))
+        .map_or(b"/".as_slice(), |at| &after[at..]))
+}
+
+/// Browsers name where a request comes from; services and command lines do not.
+pub(crate) fn check_browser(headers: &HeaderMap, allowed_sites: &[&[u8]]) -> Result<(), Rejection> {
+    let site_allowed = headers
+        .get_all("sec-fetch-site")
+        .iter()
+        .all(|site| allowed_sites.contains(&site.as_bytes()));
+    let origin_allowed = !headers.contains_key(header::ORIGIN)
+        || allowed_sites.contains(&b"same-origin".as_slice())
+            && headers.contains_key("sec-fetch-site");
+    if site_allowed && origin_allowed {
+        return Ok(());
+    }
+    Err(Rejection::unsent(
+        Code::BrowserRefused,
+        "the request has Origin or Sec-Fetch-Site, so a web page made it; call the proxy from a service",
+    ))
+}
+
+/// Whether the caller waits for `100 Continue` (RFC 9110 §10.1.1).
+fn check_expectation(headers: &HeaderMap) -> Result<bool, Rejection> {
+    let mut expectations = headers.get_all(header::EXPECT).iter();
+    match (expectations.next(), expectations.next()) {
+        (None, _) => Ok(false),
+        (Some(value), None) if value.as_bytes().eq_ignore_ascii_case(b"100-continue") => Ok(true),
+        (Some(_), _) => Err(Rejection::unsent(
+            Code::ExpectationFailed,
+            "the only expectation that can be met is 100-continue",
+        )),
+    }
+}
+
+/// The digest covers the bytes that Ingo parses, so they must be the JSON itself.
+fn check_encoding(headers: &HeaderMap) -> Result<(), Rejection> {
+    let plain = headers
+        .get_all(header::CONTENT_ENCODING)
+        .iter()
+        .all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"));
+    if plain {
+        return Ok(());
+    }
+    Err(Rejection::unsent(
+        Code::UnsupportedEncoding,
+        "the body has a Content-Encoding; send the JSON itself",
+    ))
+}
+
+/// The caller's own `Idempotency-Key`: at most 250 characters (protocol.md §3), visible ASCII, one.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Rejection> {
+    const MAX_CHARS: usize = 250;
+    let refused = |why| Err(Rejection::unsent(Code::BadIdempotencyKey, why));
+    let mut keys = headers.get_all("idempotency-key").iter();
+    let (Some(key), more) = (keys.next(), keys.next()) else {
+        return Ok(None);
+    };
+    if more.is_some() {
+        return refused("there are several Idempotency-Key fields; send one");
+    }
+    match key.as_bytes() {
+        [] => refused("Idempotency-Key is empty; leave it out to have one made"),
+        key if key.len() > MAX_CHARS => refused("Idempotency-Key is longer than 250 characters"),
+        key if !key.iter().all(u8::is_ascii_graphic) => {
+            refused("Idempotency-Key holds something other than visible ASCII characters")
+        }
+        key => Ok(Some(String::from_utf8_lossy(key).into_owned())),
+    }
+}

@@ -1,0 +1,140 @@
+//! The second stage: the caller's body, whole, within its limits and its deadline, and JSON.
+//!
+//! The bytes are kept as they came: what is digested is what is sent.
+
+use std::future::Future;
+
+use bytes::{Bytes, BytesMut};
+use pingora::{ErrorType, protocols::http::ServerSession};
+use tokio::time::{Instant, timeout_at};
+
+use super::{Proxy, Rejection, admit::Admitted};
+use crate::{
+    bounds::Reservation,
+    ingo::{Facts, check_json},
+    problem::Code,
+    telemetry::{Phase, Trail},
+};
+
+/// More than this is not allocated before it has arrived, whatever a caller announces, in bytes.
+const FIRST_ALLOCATION: usize = 64 * 1024;
+
+/// A body that may be signed.
+#[derive(Debug)]
+pub(super) struct Body {
+    /// The bytes, as they came.
+    pub(super) bytes: Bytes,
+    /// The memory they are accounted with.
+    pub(super) memory: Reservation,
+}
+
+impl Proxy {
+    /// Reads the body of an admitted request.
+    pub(super) async fn read_body(
+        &self,
+        session: &mut ServerSession,
+        admitted: &Admitted<'_>,
+        deadline: Instant,
+        trail: &mut Trail,
+    ) -> Result<Body, Rejection> {
+        trail.progress.stopwatch.enter(Phase::ReadBody);
+        let limit = deadline.min(Instant::now() + self.limits.body_deadline);
+        if admitted.expects_continue && session.as_http1().is_some() {
+            within(limit, continue_reading(session)).await??;
+        }
+        let mut memory = self.memory.reserve();
+        let bytes = within(
+            limit,
+            self.collect(session, admitted.content_length, &mut memory),
+        )
+        .await??;
+        trail.request_bytes = bytes.len();
+        check_json(&bytes).map_err(|not| Rejection::unsent(Code::BodyNotJson, not.to_string()))?;
+        trail.participant_unique_id1 = Facts::read(&bytes).participant_unique_id1;
+        Ok(Body { bytes, memory })
+    }
+
+    async fn collect(
+        &self,
+        session: &mut ServerSession,
+        announced: Option<usize>,
+        memory: &mut Reservation,
+    ) -> Result<Bytes, Rejection> {
+        let mut whole = Bytes::new();
+        let mut joined = BytesMut::new();
+        while let Some(part) = session
+            .read_request_body()
+            .await
+            .map_err(|e| unreadable(&e))?
+        {
+            if whole.len() + joined.len() + part.len() > self.limits.body_bytes {
+                return Err(self.body_too_large());
+            }
+            memory.grow_for_request(part.len()).map_err(|_| {
+                overloaded(
+                    "the proxy holds as many bytes of bodies as limits.buffered_bytes allows",
+                )
+            })?;
+            // Most bodies come in one part, which then needs no copy.
+            if whole.is_empty() && joined.is_empty() {
+                whole = part;
+                continue;
+            }
+            if joined.is_empty() {
+                joined.reserve(announced.unwrap_or_default().clamp(
+                    whole.len() + part.len(),
+                    FIRST_ALLOCATION.max(whole.len() + part.len()),
+                ));
+                joined.extend_from_slice(&std::mem::take(&mut whole));
+            }
+            joined.extend_from_slice(&part);
+        }
+        Ok(if joined.is_empty() {
+            whole
+        } else {
+            joined.freeze()
+        })
+    }
+}
+
+pub(super) fn overloaded(detail: &'static str) -> Rejection {
+    Rejection::try_again(Code::Overloaded, detail, 1)
+}
+
+/// One deadline for all of it: Pingora's own time-out starts anew with each byte, and HTTP/2 has none.
+async fn within<T>(limit: Instant, reading: impl Future<Output = T>) -> Result<T, Rejection> {
+    timeout_at(limit, reading).await.map_err(|_| {
+        Rejection::unsent(
+            Code::BodyTimeout,
+            "the body was not complete in time; the limit is limits.body_deadline",
+        )
+    })
+}
+
+/// Tells a caller that waits for it to send the body (RFC 9110 §10.1.1). HTTP/2 callers do not wait in practice, and
+/// Pingora cannot send an interim answer there.
+async fn continue_reading(session: &mut ServerSession) -> Result<(), Rejection> {
+    let ServerSession::H1(session) = session else {
+        return Ok(());
+    };
+    session
+        .write_continue_response()
+        .await
+        .map_err(|e| unreadable(&e))
+}
+
+fn unreadable(error: &pingora::Error) -> Rejection {
+    match error.etype() {
+        ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError => {
+            Rejection::unsent(
+                Code::BadRequest,
+                "the connection ended before the body was complete",
+            )
+        }
+        ErrorType::ReadTimedout => Rejection::unsent(
+            Code::BodyTimeout,
+            "the body was not complete in time; the limit is limits.body_deadline",
+        ),
+        _ => Rejection::unsent(Code::BadRequest, "the body's framing cannot be read"),
+    }
+}

@@ -1,0 +1,157 @@
+//! One caller request and its answer, whatever happens between.
+//!
+//! The stages, in order: `framing` and `admit` judge the head, `body` reads the rest, `attempt` signs and sends, `respond`
+//! answers. Each takes what the one before made; all of them refuse with a [`Rejection`]. This file runs them, and makes
+//! sure that every exchange is answered, counted and logged once, also where one panics.
+
+mod admit;
+mod attempt;
+mod body;
+mod failure;
+mod framing;
+pub mod hosts;
+mod rejection;
+mod respond;
+mod session;
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use pingora::{http::ResponseHeader, protocols::http::ServerSession};
+use tokio::time::Instant;
+
+pub(crate) use self::{admit::check_browser, respond::overloaded_connection};
+use self::{attempt::Keyed, hosts::Hosts};
+pub use self::{rejection::Rejection, session::ProxyApp};
+use crate::{
+    bounds::{Memory, Reservation, Turn, Turns},
+    clock::Clock,
+    config::{Headers, Limits},
+    credentials::Credential,
+    ingo::{Facts, Route},
+    lifecycle::{Lifecycle, Stage},
+    problem::Code,
+    telemetry::{Ending, InFlight, Metrics, Outcome, Phase, Trail},
+    upstream::Upstream,
+};
+
+/// What all exchanges of one proxy listener share.
+#[derive(Debug)]
+pub struct Proxy {
+    /// The enabled routes.
+    pub(crate) routes: Vec<Destination>,
+    /// Whose signature stands under each request.
+    pub(crate) credential: Credential,
+    /// Which names the listener answers to.
+    pub(crate) hosts: Hosts,
+    /// Which further fields pass.
+    pub(crate) headers: Headers,
+    /// The bounds of one exchange.
+    pub(crate) limits: Limits,
+    /// The bound of all bodies.
+    pub(crate) memory: Memory,
+    /// The bound of all exchanges.
+    pub(crate) turns: Turns,
+    /// What the process is about to do.
+    pub(crate) lifecycle: Lifecycle,
+    /// Where exchanges are counted.
+    pub(crate) metrics: Arc<Metrics>,
+    /// The date that is signed.
+    pub(crate) clock: Clock,
+}
+
+/// An enabled route and where it leads.
+#[derive(Debug)]
+pub(crate) struct Destination {
+    pub(crate) route: Route,
+    pub(crate) upstream: Arc<Upstream>,
+    pub(crate) deadline: Duration,
+    pub(crate) attempt_timeout: Duration,
+}
+
+/// What is written to the caller, and what is told of it.
+struct Reply {
+    head: Box<ResponseHeader>,
+    body: Bytes,
+    ending: Ending,
+    /// Until the caller has its answer, the exchange counts as running and its bytes as held.
+    _held: Option<(Turn, Reservation, InFlight)>,
+}
+
+impl Proxy {
+    /// From a request head to Ingo's answer.
+    async fn exchange(
+        &self,
+        session: &mut ServerSession,
+        trail: &mut Trail,
+    ) -> Result<Reply, Rejection> {
+        if let Some(http1) = session.as_http1() {
+            framing::check(&http1.get_headers_raw_bytes())
+                .map_err(|why| Rejection::unsent(Code::BadRequest, why))?;
+        }
+        let admitted = self.admit(session.req_header(), trail)?;
+        if self.lifecycle.stage() == Stage::Draining {
+            return Err(Rejection::try_again(
+                Code::Draining,
+                "the proxy is shutting down; connect again",
+                1,
+            ));
+        }
+        let counted = self.metrics.in_flight(admitted.destination.route);
+        let began = Instant::from_std(trail.progress.stopwatch.started());
+        let deadline = began + admitted.destination.deadline;
+
+        trail.progress.stopwatch.enter(Phase::Queue);
+        let turn = self.turns.take().await.map_err(|_| {
+            body::overloaded("as many exchanges run as limits.exchanges_in_flight allows")
+        })?;
+        let body = self.read_body(session, &admitted, deadline, trail).await?;
+        let mut keyed = Keyed::new(admitted, body, trail);
+        let answer = self.attempts(&mut keyed, deadline, trail).await?;
+        let head = self.answer(&answer, trail).map_err(|_| broken(trail))?;
+        Ok(Reply {
+            head,
+            ending: Ending {
+                outcome: Outcome::Answered,
+                status: answer.status.as_u16(),
+                problem: None,
+                answer: Facts::read(&answer.body),
+                answer_bytes: answer.body.len(),
+            },
+            body: answer.body,
+            _held: Some((turn, keyed.into_memory(), counted)),
+        })
+    }
+
+    /// The proxy's own answer. Where not even that can be built, the connection is closed instead.
+    fn refuse(rejection: &Rejection, trail: &Trail) -> Option<Reply> {
+        let (head, body) = respond::problem(rejection, trail).ok()?;
+        let outcome = match rejection.code.status() {
+            500.. if rejection.code.status() != 503 => Outcome::Failed,
+            _ => Outcome::Rejected,
+        };
+        let ending = Ending {
+            outcome,
+            status: rejection.code.status(),
+            problem: Some(rejection.code),
+            answer: Facts::default(),
+            answer_bytes: body.len(),
+        };
+        Some(Reply {
+            head,
+            body,
+            ending,
+            _held: None,
+        })
+    }
+}
+
+/// A fault of ours.
+fn broken(trail: &Trail) -> Rejection {
+    Rejection {
+        code: Code::Internal,
+        sent: trail.sent(),
+        detail: "the proxy failed at this exchange; report it with the exchange_id and the log lines around it".into(),
+        retry_after: None,
+    }
+}

@@ -1,0 +1,346 @@
+//! What a body says of itself, read without building a tree: whether it is JSON, who it is about, how Ingo answered.
+//!
+//! Bodies pass through byte for byte whatever is found here. Only fields that may be logged are ever read.
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+/// The longest value that is taken over. Ingo's own identifiers have at most 100 characters (protocol.md §3).
+const MAX_FACT_CHARS: usize = 128;
+
+/// A body that is not JSON (RFC 8259).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotJson {
+    /// Where reading stopped: an offset from the body's start, in bytes.
+    pub offset: usize,
+    /// What is wrong there.
+    pub reason: Reason,
+}
+
+/// What is wrong with a body that is not JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// There is nothing in it.
+    Empty,
+    /// It begins with a byte order mark, which RFC 8259 §8.1 forbids to send.
+    ByteOrderMark,
+    /// It is not UTF-8 (RFC 8259 §8.1).
+    NotUtf8,
+    /// It ends before its value does.
+    Truncated,
+    /// It breaks the grammar.
+    Syntax,
+}
+
+impl fmt::Display for NotJson {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.reason {
+            Reason::Empty => f.write_str("the body is empty"),
+            Reason::ByteOrderMark => {
+                f.write_str("the body begins with a byte order mark at byte 0; send it without")
+            }
+            Reason::NotUtf8 => write!(f, "the body is not UTF-8 at byte {}", self.offset),
+            Reason::Truncated => write!(
+                f,
+                "the body ends at byte {} before its JSON value does",
+                self.offset
+            ),
+            Reason::Syntax => write!(f, "the body is not JSON at byte {}", self.offset),
+        }
+    }
+}
+
+/// Checks that `body` is one JSON value and nothing else.
+///
+/// # Errors
+/// [`NotJson`], with the offset where reading stopped and never what stands there.
+pub fn check_json(body: &[u8]) -> Result<(), NotJson> {
+    let not = |offset, reason| Err(NotJson { offset, reason });
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return not(body.len(), Reason::Empty);
+    }
+    if body.starts_with(b"\xef\xbb\xbf") {
+        return not(0, Reason::ByteOrderMark);
+    }
+    let text = match std::str::from_utf8(body) {
+        Ok(text) => text,
+        Err(error) => return not(error.valid_up_to(), Reason::NotUtf8),
+    };
+    match serde_json::from_str::<IgnoredAny>(text) {
+        Ok(IgnoredAny) => Ok(()),
+        Err(error) if error.is_eof() => not(body.len(), Reason::Truncated),
+        Err(error) => not(offset(body, error.line(), error.column()), Reason::Syntax),
+    }
+}
+
+/// The byte that a parser's line and column (both from 1, columns in bytes) point at.
+fn offset(body: &[u8], line: usize, column: usize) -> usize {
+    let line_start = match line {
+        0 | 1 => 0,
+        _ => body
+            .iter()
+            .enumerate()
+            .filter(|(_, b)| **b == b'\n')
+            .nth(line - 2)
+            .map_or(0, |(at, _)| at + 1),
+    };
+    (line_start + column.saturating_sub(1)).min(body.len())
+}
+
+/// What a body says of itself that may be logged. Ingo asks its clients to log the transaction id and
+/// `participant_unique_id1` of each payment (protocol.md §4).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// `participant_unique_id1`: the identifying value of a request on most routes.
+    pub participant_unique_id1: Option<String>,
+    /// `status` of an answer, a number or a string there (protocol.md §4). Not the HTTP status.
+    pub status: Option<String>,
+    /// `transaction_id` of an answer, at the top or in its `data`.
+    pub transaction_id: Option<String>,
+}
+
+impl Facts {
+    /// Reads what is there. Whatever is missing, of another type or no JSON at all is simply not found.
+    pub fn read(body: &[u8]) -> Self {
+        let mut facts = Self::default();
+        let members = Members {
+            facts: &mut facts,
+            inside_data: false,
+        };
+        // What was found before a fault stays: an answer cut short still names its status.
+        let _fault = members.deserialize(&mut serde_json::Deserializer::from_slice(body));
+        facts
+    }
+
+    fn slot(&mut self, name: &[u8], inside_data: bool) -> Option<&mut Option<String>> {
+        match (name, inside_data) {
+            (b"participant_unique_id1", false) => Some(&mut self.participant_unique_id1),
+            (b"status", false) => Some(&mut self.status),
+            (b"transaction_id", _) => Some(&mut self.transaction_id),
+            _ => None,
+        }
+    }
+}
+
+/// Walks the members of the top object and of its `data`; skips everything else without building it.
+struct Members<'f> {
+    facts: &'f mut Facts,
+    inside_data: bool,
+}
+
+impl<'de> DeserializeSeed<'de> for Members<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Members<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON value")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(name) = map.next_key_seed(Name)? {
+            if let Some(slot) = self.facts.slot(&name, self.inside_data) {
+                let value = map.next_value_seed(Scalar)?;
+                // Where a name is repeated, the first value counts; which one Ingo takes is not known.
+                if slot.is_none() {
+                    *slot = value;
+                }
+            } else if name == b"data" && !self.inside_data {
+                map.next_value_seed(Members {
+                    facts: self.facts,
+                    inside_data: true,
+                })?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+}
+
+/// A member's name as bytes: a lone surrogate in a name is grammatical and must not end the reading.
+struct Name;
+
+impl<'de> DeserializeSeed<'de> for Name {
+    type Value = Vec<u8>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<u8>, D::Error> {
+        deserializer.deserialize_bytes(self)
+    }
+}
+
+impl Visitor<'_> for Name {
+    type Value = Vec<u8>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a member's name")
+    }
+
+    fn visit_bytes<E>(self, name: &[u8]) -> Result<Vec<u8>, E> {
+        Ok(name.to_owned())
+    }
+}
+
+/// A string or number as text, cut at [`MAX_FACT_CHARS`]; anything else is nothing.
+struct Scalar;
+
+impl<'de> DeserializeSeed<'de> for Scalar {
+    type Value = Option<String>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Scalar {
+    type Value = Option<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON value")
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Self::Value, E> {
+        Ok(Some(value.chars().take(MAX_FACT_CHARS).collect()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
+        Ok(Some(value.to_string()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
+        Ok(Some(value.to_string()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Self::Value, E> {
+        Ok(Some(value.to_string()))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(None)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        while map
+            .next_entry::<IgnoredAny, IgnoredAny>()
+            .map_err(|_| A::Error::custom("unreadable member"))?
+            .is_some()
+        {}
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(body: &[u8]) -> (usize, Reason) {
+        let not = check_json(body).expect_err("this is no JSON");
+        (not.offset, not.reason)
+    }
+
+    #[test]
+    fn what_is_no_json_is_refused_with_the_offset_where_reading_stopped() {
+        assert_eq!(refused(b""), (0, Reason::Empty));
+        assert_eq!(refused(b" \r\n"), (3, Reason::Empty));
+        assert_eq!(refused(b"\xef\xbb\xbf{}"), (0, Reason::ByteOrderMark));
+        assert_eq!(refused(b"{\"a\":\"\xff\"}"), (6, Reason::NotUtf8));
+        assert_eq!(refused(b"{\"a\":"), (5, Reason::Truncated));
+        assert_eq!(refused(b"{\"a\":tru}"), (9, Reason::Syntax));
+        assert_eq!(refused(b"{}{}"), (2, Reason::Syntax));
+        assert_eq!(refused(b"{\n  \"a\": 1,\n  b: 2}"), (14, Reason::Syntax));
+        assert_eq!(refused(b"a=1&b=2"), (0, Reason::Syntax));
+        assert_eq!(refused(b"NaN"), (0, Reason::Syntax));
+    }
+
+    #[test]
+    fn every_json_value_is_accepted_however_deep_large_or_odd() {
+        let deep = [vec![b'['; 100_000], vec![b']'; 100_000]].concat();
+        for body in [
+            b"{}".as_slice(),
+            b"[]",
+            b"\"text\"",
+            b" 1e999999 ",
+            b"{\"a\":1,\"a\":2}",
+            b"{\"\\ud800\":\"\\ud800\"}",
+            &deep,
+        ] {
+            assert_eq!(check_json(body), Ok(()));
+        }
+    }
+
+    #[test]
+    fn facts_are_read_from_the_top_and_from_data_only() {
+        let body = br#"{"x":{"status":1,"transaction_id":"no"},"status":100,"data":{"status":7,"transaction_id":"T-1"},"participant_unique_id1":"p"}"#;
+        let facts = Facts::read(body);
+        assert_eq!(facts.status.as_deref(), Some("100"));
+        assert_eq!(facts.transaction_id.as_deref(), Some("T-1"));
+        assert_eq!(facts.participant_unique_id1.as_deref(), Some("p"));
+    }
+
+    #[test]
+    fn odd_bodies_have_the_facts_that_can_be_read_and_no_others() {
+        assert_eq!(Facts::read(b""), Facts::default());
+        assert_eq!(Facts::read(b"<xml/>"), Facts::default());
+        assert_eq!(Facts::read(b"[1,2]"), Facts::default());
+        assert_eq!(Facts::read(b"\"status\""), Facts::default());
+        assert_eq!(
+            Facts::read(b"{\"status\":\"101\",\"cut").status.as_deref(),
+            Some("101")
+        );
+        assert_eq!(Facts::read(b"{\"status\":[1],\"x\":1}").status, None);
+        assert_eq!(
+            Facts::read(b"{\"status\":1,\"status\":2}")
+                .status
+                .as_deref(),
+            Some("1")
+        );
+        let long = format!("{{\"participant_unique_id1\":\"{}\"}}", "é".repeat(999));
+        let fact = Facts::read(long.as_bytes()).participant_unique_id1;
+        assert_eq!(fact.map(|f| f.chars().count()), Some(MAX_FACT_CHARS));
+    }
+}

@@ -1,0 +1,14 @@
+//! Sockets that callers connect to: binding, bounding and guarding them.
+//!
+//! A socket is bound before anything runs, so that a taken port is one clear line and not a process that listens nowhere.
+//! Nothing here knows HTTP beyond where a request head begins and ends.
+
+mod bind;
+mod connection;
+mod serve;
+
+pub use self::{
+    bind::{BindError, Bound, BoundAddress, bind},
+    connection::{Guarded, HeadFault},
+    serve::{ConnectionLimits, serve},
+};

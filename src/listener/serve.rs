@@ -1,0 +1,127 @@
+//! Serving a bound socket: Pingora accepts, we count and guard each connection, the application answers.
+
+use std::{fs::Permissions, os::unix::fs::PermissionsExt as _, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use pingora::{
+    apps::ServerApp,
+    protocols::Stream,
+    server::{Fds, ShutdownWatch},
+    services::{Service as _, listening::Service},
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt, copy, sink},
+    sync::Semaphore,
+    time::timeout,
+};
+
+use super::{Bound, BoundAddress, Guarded};
+
+/// The bounds of one listener's connections.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionLimits {
+    /// Connections open at once.
+    pub connections: usize,
+    /// Bytes of a request head.
+    pub head_bytes: usize,
+    /// A head must be complete this long after its first byte.
+    pub head_deadline: Duration,
+    /// A connection that asks for nothing is closed after this long.
+    pub idle_timeout: Duration,
+}
+
+/// Connections over the limit that are told so at once. Those over this limit too are closed without a word.
+const REFUSED_AT_ONCE: usize = 64;
+/// What a refused caller may still send before its connection is closed.
+const REFUSED_REQUEST_BYTES: u64 = 256 * 1024;
+/// How long one may take to read that it is refused.
+const REFUSAL_DEADLINE: Duration = Duration::from_secs(1);
+
+/// Serves `bound` until `shutdown` says so: no connection is accepted after that; those that are open are left to `app`.
+///
+/// `refusal` is written to a connection over the limit; it must be a whole HTTP/1.1 answer that closes the connection.
+pub async fn serve<A>(
+    name: &str,
+    bound: Bound,
+    app: A,
+    limits: ConnectionLimits,
+    refusal: impl Fn() -> Vec<u8> + Send + Sync + 'static,
+    shutdown: ShutdownWatch,
+) where
+    A: ServerApp + Send + Sync + 'static,
+{
+    let counted = Counted {
+        app: Arc::new(app),
+        limits,
+        places: Arc::new(Semaphore::new(limits.connections)),
+        refusals: Arc::new(Semaphore::new(REFUSED_AT_ONCE)),
+        refusal: Box::new(refusal),
+    };
+    let mut service = Service::new(name.to_owned(), counted);
+    let key = match &bound.address {
+        BoundAddress::Tcp(address) => {
+            service.add_tcp(&address.to_string());
+            address.to_string()
+        }
+        BoundAddress::Unix { path, mode } => {
+            let path = path.display().to_string();
+            service.add_uds(&path, Some(Permissions::from_mode(*mode)));
+            path
+        }
+    };
+    let mut fds = Fds::new();
+    fds.add(key, bound.fd);
+    service
+        .start_service(Some(Arc::new(Mutex::new(fds))), shutdown, 1)
+        .await;
+}
+
+/// An application whose connections are counted and guarded.
+struct Counted<A> {
+    app: Arc<A>,
+    limits: ConnectionLimits,
+    places: Arc<Semaphore>,
+    refusals: Arc<Semaphore>,
+    refusal: Box<dyn Fn() -> Vec<u8> + Send + Sync>,
+}
+
+#[async_trait]
+impl<A: ServerApp + Send + Sync + 'static> ServerApp for Counted<A> {
+    async fn process_new(
+        self: &Arc<Self>,
+        stream: Stream,
+        shutdown: &ShutdownWatch,
+    ) -> Option<Stream> {
+        let Ok(place) = self.places.clone().try_acquire_owned() else {
+            self.refuse(stream).await;
+            return None;
+        };
+        let guarded = Guarded::new(stream, self.limits, place);
+        // The first head begins with the first byte of the connection.
+        guarded.expect_head();
+        self.app.process_new(Box::new(guarded), shutdown).await
+    }
+
+    async fn cleanup(&self) {
+        self.app.cleanup().await;
+    }
+}
+
+impl<A> Counted<A> {
+    async fn refuse(&self, mut stream: Stream) {
+        let Ok(_one_of_few) = self.refusals.try_acquire() else {
+            return;
+        };
+        let answer = (self.refusal)();
+        let _closed_or_late = timeout(REFUSAL_DEADLINE, async {
+            if stream.write_all(&answer).await.is_ok()
+                && AsyncWriteExt::shutdown(&mut stream).await.is_ok()
+            {
+                // Closing with unread bytes would reset the connection and with it the answer.
+                let _end = copy(&mut stream.take(REFUSED_REQUEST_BYTES), &mut sink()).await;
+            }
+        })
+        .await;
+    }
+}

@@ -1,0 +1,278 @@
+//! A whole proxy: everything it needs is loaded and bound first, then it runs until it is told to leave.
+//!
+//! What can fail at a start fails in [`Server::bind`], before anything is served, each with a message for people.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    admin::{Control, Health},
+    bounds::{Memory, Turns},
+    clock::Clock,
+    config::{Config, Listener},
+    credentials::{Credential, SecretError},
+    exchange::hosts::Hosts,
+    exchange::{Destination, Proxy, ProxyApp, overloaded_connection},
+    lifecycle::{Lifecycle, Stage},
+    listener::{BindError, Bound, BoundAddress, ConnectionLimits, bind, serve},
+    problem::Code,
+    telemetry::Metrics,
+    upstream::{RootsError, Upstreams},
+};
+
+/// Connections on the health and admin listeners: a kubelet, a few scrapers, a person.
+const OPERATOR_CONNECTIONS: usize = 256;
+
+/// A proxy whose sockets are bound and whose credentials are loaded.
+#[derive(Debug)]
+pub struct Server {
+    proxy: Arc<Proxy>,
+    upstreams: Upstreams,
+    config: Config,
+    proxy_socket: Bound,
+    health_socket: Bound,
+    admin_socket: Option<Bound>,
+    configuration: String,
+}
+
+/// Why a proxy could not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// A secret could not be read.
+    Secret(SecretError),
+    /// No upstream could be verified.
+    Roots(RootsError),
+    /// The system refused a socket.
+    Bind(BindError),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Secret(error) => error.fmt(f),
+            Self::Roots(error) => error.fmt(f),
+            Self::Bind(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl From<SecretError> for StartError {
+    fn from(error: SecretError) -> Self {
+        Self::Secret(error)
+    }
+}
+
+impl From<RootsError> for StartError {
+    fn from(error: RootsError) -> Self {
+        Self::Roots(error)
+    }
+}
+
+impl From<BindError> for StartError {
+    fn from(error: BindError) -> Self {
+        Self::Bind(error)
+    }
+}
+
+/// Where a proxy listens, with the real ports.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    /// The routes.
+    pub proxy: BoundAddress,
+    /// Health and metrics.
+    pub health: BoundAddress,
+    /// The admin listener, if it is on.
+    pub admin: Option<BoundAddress>,
+}
+
+impl Server {
+    /// Loads credentials and roots, and binds every socket. `configuration` is what `/config` shows.
+    ///
+    /// # Errors
+    /// [`StartError`], with nothing left running.
+    pub fn bind(config: Config, configuration: String, clock: Clock) -> Result<Self, StartError> {
+        let credential = Credential::load(&config.credentials)?;
+        let upstreams = Upstreams::new(&config)?;
+        let proxy_socket = bind(&config.listeners.proxy.address)?;
+        let health_socket = bind(&config.listeners.health.address)?;
+        let admin_socket = config
+            .listeners
+            .admin
+            .as_ref()
+            .map(|a| bind(&a.address))
+            .transpose()?;
+        let destinations = config.routes.iter().map(|route| Destination {
+            route: route.route,
+            upstream: upstreams.at(&route.upstream),
+            deadline: route.deadline,
+            attempt_timeout: route.attempt_timeout,
+        });
+        let limits = &config.limits;
+        let proxy = Proxy {
+            routes: destinations.collect(),
+            credential,
+            hosts: hosts(&config.listeners.proxy, &proxy_socket),
+            headers: config.headers.clone(),
+            memory: Memory::new(limits.buffered_bytes),
+            turns: Turns::new(
+                limits.exchanges_in_flight,
+                limits.queue_length,
+                limits.queue_wait,
+            ),
+            limits: limits.clone(),
+            lifecycle: Lifecycle::new(),
+            metrics: Arc::new(Metrics::new()),
+            clock,
+        };
+        Ok(Self {
+            proxy: Arc::new(proxy),
+            upstreams,
+            config,
+            proxy_socket,
+            health_socket,
+            admin_socket,
+            configuration,
+        })
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> Addresses {
+        Addresses {
+            proxy: self.proxy_socket.address.clone(),
+            health: self.health_socket.address.clone(),
+            admin: self.admin_socket.as_ref().map(|s| s.address.clone()),
+        }
+    }
+
+    /// By which it is told to leave, and asked how it stands.
+    pub fn lifecycle(&self) -> Lifecycle {
+        self.proxy.lifecycle.clone()
+    }
+
+    /// Serves until [`Stage::Leaving`] is reached, then leaves: new connections are still served for `shutdown_delay`,
+    /// exchanges in flight finish within `shutdown_limit`. Answers how many did not.
+    pub async fn run(self) -> usize {
+        let addresses = self.addresses();
+        let Self {
+            proxy,
+            upstreams,
+            config,
+            proxy_socket,
+            health_socket,
+            admin_socket,
+            configuration,
+        } = self;
+        let lifecycle = proxy.lifecycle.clone();
+        // Pingora stops accepting when its watch says so: callers first, operators only when all is over.
+        let (stop_callers, callers) = watch::channel(false);
+        let (_stop_operators, operators) = watch::channel(false);
+
+        let mut accepting = JoinSet::new();
+        let metrics = proxy.metrics.clone();
+        let refusal = move || {
+            metrics.reject(Code::Overloaded);
+            overloaded_connection()
+        };
+        let limits = connection_limits(&config, config.limits.inbound_connections);
+        let app = ProxyApp::new(proxy.clone());
+        accepting.spawn(async move {
+            serve("proxy", proxy_socket, app, limits, refusal, callers).await
+        });
+
+        let limits = connection_limits(&config, OPERATOR_CONNECTIONS);
+        let health = Health::app(
+            proxy.clone(),
+            hosts(&config.listeners.health, &health_socket),
+        );
+        let watch = operators.clone();
+        tokio::spawn(async move {
+            serve(
+                "health",
+                health_socket,
+                health,
+                limits,
+                overloaded_connection,
+                watch,
+            )
+            .await
+        });
+        if let (Some(socket), Some(listener)) = (admin_socket, &config.listeners.admin) {
+            let control = Control::app(configuration, lifecycle.clone(), hosts(listener, &socket));
+            tokio::spawn(async move {
+                serve(
+                    "admin",
+                    socket,
+                    control,
+                    limits,
+                    overloaded_connection,
+                    operators,
+                )
+                .await
+            });
+        }
+        tokio::spawn(async move { upstreams.warm_up().await });
+
+        lifecycle.reached(Stage::Leaving).await;
+        leave(&lifecycle, &config, stop_callers, accepting).await;
+        for address in [
+            Some(addresses.proxy),
+            Some(addresses.health),
+            addresses.admin,
+        ]
+        .into_iter()
+        .flatten()
+        {
+            address.clean_up();
+        }
+        lifecycle.running()
+    }
+}
+
+async fn leave(
+    lifecycle: &Lifecycle,
+    config: &Config,
+    stop_callers: watch::Sender<bool>,
+    mut accepting: JoinSet<()>,
+) {
+    let shutdown = &config.shutdown;
+    tracing::info!(
+        exchanges_in_flight = lifecycle.running(),
+        delay_seconds = shutdown.delay.as_secs_f64(),
+        limit_seconds = shutdown.limit.as_secs_f64(),
+        "draining"
+    );
+    sleep(shutdown.delay).await;
+    lifecycle.advance(Stage::Draining);
+    // Whoever is accepting reads this; if nobody is, nothing needs to stop.
+    let _told = stop_callers.send(true);
+    while accepting.join_next().await.is_some() {}
+    if timeout(shutdown.limit, lifecycle.idle()).await.is_err() {
+        tracing::warn!(
+            exchanges_in_flight = lifecycle.running(),
+            "exchanges were cut off, because shutdown_limit passed before they ended; their outcome is not known"
+        );
+    }
+}
+
+fn hosts(listener: &Listener, socket: &Bound) -> Hosts {
+    Hosts::of(&socket.address, &listener.hosts)
+}
+
+fn connection_limits(config: &Config, connections: usize) -> ConnectionLimits {
+    ConnectionLimits {
+        connections,
+        head_bytes: config.limits.header_bytes,
+        head_deadline: config.limits.header_deadline,
+        idle_timeout: config
+            .limits
+            .inbound_idle_timeout
+            .max(Duration::from_secs(1)),
+    }
+}

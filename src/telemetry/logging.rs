@@ -1,0 +1,150 @@
+//! Log lines: one JSON object each, or readable text on a terminal, to standard output.
+//!
+//! `RUST_LOG` sets levels for this program only. Everything else (Pingora, h2, rustls) is capped at `info`, because at
+//! `debug` Pingora prints request headers, and with them signatures.
+
+use std::{
+    fmt,
+    io::{self, IsTerminal as _},
+};
+
+use serde::Serialize;
+use tracing::{
+    Event, Level, Metadata, Subscriber,
+    field::{Field, Visit},
+};
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    filter::{FilterExt as _, filter_fn},
+    fmt::{
+        FmtContext, FormatEvent, FormatFields,
+        format::Writer,
+        time::{FormatTime as _, SystemTime as Rfc3339},
+    },
+    layer::SubscriberExt as _,
+    registry::LookupSpan,
+};
+
+use crate::config::LogFormat;
+
+/// Modules of this program; everything else is foreign and capped.
+const OWN: &str = "ingo_signing_proxy";
+
+/// Starts logging for the whole process. A second call has no effect.
+///
+/// # Errors
+/// A message for people where `RUST_LOG` cannot be read as EnvFilter directives.
+pub fn start(format: Option<LogFormat>) -> Result<(), String> {
+    let levels = match std::env::var("RUST_LOG") {
+        Ok(directives) if !directives.is_empty() => {
+            EnvFilter::try_new(directives).map_err(|_| {
+                "RUST_LOG cannot be read; write levels such as info or ingo_signing_proxy=debug"
+                    .to_owned()
+            })?
+        }
+        _ => EnvFilter::new("info"),
+    };
+    let filter = levels.and(filter_fn(is_within_cap));
+    let terminal = io::stdout().is_terminal();
+    let pretty = match format {
+        Some(format) => format == LogFormat::Pretty,
+        None => terminal,
+    };
+    let layer = tracing_subscriber::fmt::layer().with_writer(io::stdout);
+    let layer = if pretty {
+        layer.compact().with_ansi(terminal).boxed()
+    } else {
+        layer.event_format(JsonLines).boxed()
+    };
+    let subscriber = tracing_subscriber::registry().with(layer.with_filter(filter));
+    if tracing::subscriber::set_global_default(subscriber).is_ok() {
+        // The same cap once more, so that records over it are not even formatted.
+        let _already_set = tracing_log::LogTracer::builder()
+            .with_max_level(log::LevelFilter::Info)
+            .init();
+    }
+    Ok(())
+}
+
+fn is_within_cap(metadata: &Metadata<'_>) -> bool {
+    *metadata.level() <= Level::INFO || metadata.target().starts_with(OWN)
+}
+
+/// One JSON object a line: `time`, `level`, `target`, `message`, then the event's own fields.
+struct JsonLines;
+
+impl<S, N> FormatEvent<S, N> for JsonLines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut line = Line(String::with_capacity(1024));
+        let mut time = String::new();
+        Rfc3339.format_time(&mut Writer::new(&mut time))?;
+        line.put("time", &time);
+        line.put("level", event.metadata().level().as_str());
+        line.put("target", event.metadata().target());
+        event.record(&mut line);
+        writer.write_char('{')?;
+        writer.write_str(&line.0)?;
+        writer.write_str("}\n")
+    }
+}
+
+/// The members of a JSON object, as text.
+struct Line(String);
+
+impl Line {
+    fn put<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) {
+        let (Ok(name), Ok(value)) = (serde_json::to_string(name), serde_json::to_string(value))
+        else {
+            // No text, number or bool fails to serialise; a line without one field is better than no line.
+            return;
+        };
+        if !self.0.is_empty() {
+            self.0.push(',');
+        }
+        self.0.push_str(&name);
+        self.0.push(':');
+        self.0.push_str(&value);
+    }
+
+    fn field<T: Serialize + ?Sized>(&mut self, field: &Field, value: &T) {
+        // What comes over from `log` names its origin in fields of its own, which repeat ours.
+        if !field.name().starts_with("log.") {
+            self.put(field.name(), value);
+        }
+    }
+}
+
+impl Visit for Line {
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.field(field, &value);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.field(field, &value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.field(field, &value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.field(field, &value);
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.field(field, value);
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.field(field, &format!("{value:?}"));
+    }
+}

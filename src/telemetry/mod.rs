@@ -1,0 +1,15 @@
+//! What the program says about itself: metrics, the access line of each exchange, log lines.
+//!
+//! Label values and field names are public API (docs/observability.md). No label comes from a request's text, and nothing
+//! here is given a secret, a signature or a body.
+
+pub mod logging;
+mod metrics;
+mod phases;
+mod trail;
+
+pub use self::{
+    metrics::{InFlight, Metrics},
+    phases::{Phase, Stopwatch},
+    trail::{Ending, Outcome, Progress, Trail},
+};

@@ -1,0 +1,132 @@
+//! Where an exchange's time goes.
+
+use std::time::{Duration, Instant};
+
+macro_rules! phases {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal;)+) => {
+        /// A part of an exchange. The names are label values of `phase_duration_seconds`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Phase {
+            $($(#[$doc])* $variant,)+
+        }
+
+        impl Phase {
+            /// Every phase, in the order in which an exchange meets them.
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            /// The label value.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+        }
+    };
+}
+
+phases! {
+    /// Checking the head: framing, host, route, limits.
+    Validate = "validate";
+    /// Waiting for a turn.
+    Queue = "queue";
+    /// Reading the caller's body.
+    ReadBody = "read_body";
+    /// Digest, signing string, MAC, and building the request.
+    Sign = "sign";
+    /// Taking a pooled connection or making one: resolution and TCP.
+    Connect = "connect";
+    /// The TLS handshake of a new connection.
+    Tls = "tls";
+    /// Writing the request.
+    Send = "send";
+    /// Waiting for the head of Ingo's answer.
+    FirstByte = "first_byte";
+    /// Reading the rest of Ingo's answer.
+    ReadResponse = "read_response";
+    /// Writing the answer to the caller.
+    WriteAnswer = "write_answer";
+}
+
+/// Splits the time of an exchange into phases without a gap: entering one ends the one before, so the phases always sum
+/// to the whole, and a future that is dropped half-way leaves its time where it was spent.
+#[derive(Clone, Debug)]
+pub struct Stopwatch {
+    started: Instant,
+    entered: Instant,
+    current: Phase,
+    spent: [Option<Duration>; Phase::ALL.len()],
+}
+
+impl Stopwatch {
+    /// Starts at `now`, in [`Phase::Validate`].
+    pub fn start(now: Instant) -> Self {
+        Self {
+            started: now,
+            entered: now,
+            current: Phase::Validate,
+            spent: [None; Phase::ALL.len()],
+        }
+    }
+
+    /// When it was started.
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// Ends the current phase and enters `phase`, which may have been entered before.
+    pub fn enter(&mut self, phase: Phase) {
+        self.stop();
+        self.current = phase;
+    }
+
+    /// Books the time up to now on the current phase.
+    pub fn stop(&mut self) {
+        let now = Instant::now();
+        let spent = now.saturating_duration_since(self.entered);
+        *self.spent[self.current as usize].get_or_insert(Duration::ZERO) += spent;
+        self.entered = now;
+    }
+
+    /// Moves up to `spent` from one phase to another, where a part is known only afterwards.
+    pub fn reassign(&mut self, from: Phase, to: Phase, spent: Duration) {
+        let available = self.spent[from as usize].unwrap_or_default();
+        let moved = spent.min(available);
+        self.spent[from as usize] = Some(available - moved);
+        *self.spent[to as usize].get_or_insert(Duration::ZERO) += moved;
+    }
+
+    /// From the start to the last time something was booked.
+    pub fn total(&self) -> Duration {
+        self.entered.saturating_duration_since(self.started)
+    }
+
+    /// The phases that were met, in order.
+    pub fn phases(&self) -> impl Iterator<Item = (Phase, Duration)> + '_ {
+        Phase::ALL
+            .iter()
+            .filter_map(|phase| Some((*phase, self.spent[*phase as usize]?)))
+    }
+
+    /// The time spent in one phase.
+    pub fn spent(&self, phase: Phase) -> Option<Duration> {
+        self.spent[phase as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_phases_sum_to_the_whole_whatever_is_reassigned() {
+        let mut watch = Stopwatch::start(Instant::now());
+        watch.enter(Phase::Connect);
+        watch.enter(Phase::Sign);
+        watch.reassign(Phase::Connect, Phase::Tls, Duration::from_secs(9));
+        watch.enter(Phase::Connect);
+        watch.enter(Phase::WriteAnswer);
+        watch.stop();
+        let sum: Duration = watch.phases().map(|(_, spent)| spent).sum();
+        assert_eq!(sum, watch.total());
+        assert_eq!(watch.spent(Phase::Connect).is_some(), true);
+        assert_eq!(watch.spent(Phase::Send), None);
+    }
+}

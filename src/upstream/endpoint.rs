@@ -1,0 +1,149 @@
+//! One upstream as Pingora sees it: how to connect to it, and which pooled connections are its own.
+
+use std::{
+    fmt,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+    time::Duration,
+};
+
+use http::HeaderValue;
+use pingora::{
+    connectors::http::v1::Connector,
+    protocols::{ALPN, TcpKeepalive, l4::socket::SocketAddr},
+    upstreams::peer::{Peer, PeerOptions},
+};
+
+use super::dial::Dialer;
+use crate::config::{Origin, UpstreamConfig};
+
+/// An Ingo host, and the connections to it.
+pub struct Upstream {
+    pub(super) connector: Arc<Connector>,
+    pub(super) endpoint: Endpoint,
+    pub(super) idle_timeout: Duration,
+    pub(super) max_response_bytes: usize,
+    authority: HeaderValue,
+    name: String,
+    dialer: Dialer,
+}
+
+impl Upstream {
+    pub(super) fn new(
+        origin: &Origin,
+        settings: &UpstreamConfig,
+        connector: &Arc<Connector>,
+    ) -> Self {
+        let dialer = Dialer::new(&origin.host, origin.port, settings.connect_timeout);
+        let authority = origin.authority();
+        Self {
+            connector: connector.clone(),
+            endpoint: Endpoint::new(origin, settings, &dialer),
+            idle_timeout: settings.idle_timeout,
+            max_response_bytes: settings.max_response_bytes,
+            authority: HeaderValue::from_str(&authority)
+                .expect("a configured host is visible ASCII, so it is a header value"),
+            name: authority,
+            dialer,
+        }
+    }
+
+    /// The value of `Host` in requests to it (RFC 9110 §7.2).
+    pub fn authority(&self) -> &HeaderValue {
+        &self.authority
+    }
+
+    /// Its name in logs: host, and port where it is not the scheme's own.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Looks the host up, so that the first exchange need not wait for it. A failure is met again when connecting.
+    pub(super) async fn resolve(&self) {
+        if let Err(error) = self.dialer.addresses().await {
+            tracing::warn!(upstream = self.name, %error, "could not resolve the upstream, exchanges fail until it resolves; check the name and this host's DNS");
+        }
+    }
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Upstream").field(&self.name).finish()
+    }
+}
+
+/// What Pingora asks of a peer. Its one address is a placeholder: the [`Dialer`] knows the real ones.
+#[derive(Clone, Debug)]
+pub(super) struct Endpoint(Arc<Fixed>);
+
+#[derive(Debug)]
+struct Fixed {
+    origin: Origin,
+    placeholder: SocketAddr,
+    reuse_hash: u64,
+    options: PeerOptions,
+}
+
+/// A dead pooled connection is noticed by probes before a NAT forgets it, and by unacknowledged data within seconds:
+/// otherwise it costs an exchange its time-out and the caller a `sent: maybe`.
+const KEEPALIVE: TcpKeepalive = TcpKeepalive {
+    idle: Duration::from_secs(15),
+    interval: Duration::from_secs(5),
+    count: 3,
+    #[cfg(target_os = "linux")]
+    user_timeout: Duration::from_secs(30),
+};
+
+impl Endpoint {
+    fn new(origin: &Origin, settings: &UpstreamConfig, dialer: &Dialer) -> Self {
+        let mut options = PeerOptions::new();
+        // The signature names HTTP/1.1: offering h2 would break every one.
+        options.alpn = ALPN::H1;
+        options.custom_l4 = Some(Arc::new(dialer.clone()));
+        // The dialer bounds TCP itself, so this bounds the TLS handshake alone.
+        options.connection_timeout = Some(settings.tls_handshake_timeout);
+        options.tcp_keepalive = Some(KEEPALIVE);
+        let mut hasher = DefaultHasher::new();
+        origin.hash(&mut hasher);
+        Self(Arc::new(Fixed {
+            origin: origin.clone(),
+            placeholder: SocketAddr::Inet(([0, 0, 0, 0], origin.port).into()),
+            reuse_hash: hasher.finish(),
+            options,
+        }))
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.origin.authority())
+    }
+}
+
+impl Peer for Endpoint {
+    fn address(&self) -> &SocketAddr {
+        &self.0.placeholder
+    }
+
+    fn tls(&self) -> bool {
+        self.0.origin.tls
+    }
+
+    /// Never empty: Pingora takes an empty name as a wish not to verify the certificate.
+    fn sni(&self) -> &str {
+        &self.0.origin.host
+    }
+
+    fn reuse_hash(&self) -> u64 {
+        self.0.reuse_hash
+    }
+
+    fn get_peer_options(&self) -> Option<&PeerOptions> {
+        Some(&self.0.options)
+    }
+
+    /// Pooled connections are kept by origin, not by address, so there is nothing to compare.
+    fn matches_fd<V: std::os::fd::AsRawFd>(&self, _fd: V) -> bool {
+        true
+    }
+}
