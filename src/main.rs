@@ -1,1 +1,7 @@
-fn main() {}
+//! The binary: hands its arguments to the library and leaves with the status that comes back.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ingo_signing_proxy::cli::run(std::env::args_os())
+}

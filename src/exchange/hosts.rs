@@ -12,6 +12,7 @@ pub struct Hosts {
 }
 
 impl Hosts {
+    /// The names for a listener at `address`, beside those that are `configured`.
     pub fn of(address: &BoundAddress, configured: &[String]) -> Self {
         Self {
             loopback_only: address.is_loopback_ip(),
@@ -20,6 +21,9 @@ impl Hosts {
     }
 
     /// Checks the value of `Host`, or the authority of the target.
+    ///
+    /// # Errors
+    /// [`Code::HostRefused`].
     pub fn check(&self, host: Option<&[u8]>) -> Result<(), Rejection> {
         let Some(host) = host.filter(|_| self.loopback_only) else {
             return Ok(());

@@ -290,7 +290,7 @@ mod tests {
         assert_eq!(refused(b"\xef\xbb\xbf{}"), (0, Reason::ByteOrderMark));
         assert_eq!(refused(b"{\"a\":\"\xff\"}"), (6, Reason::NotUtf8));
         assert_eq!(refused(b"{\"a\":"), (5, Reason::Truncated));
-        assert_eq!(refused(b"{\"a\":tru}"), (9, Reason::Syntax));
+        assert_eq!(refused(b"{\"a\":tru}"), (8, Reason::Syntax));
         assert_eq!(refused(b"{}{}"), (2, Reason::Syntax));
         assert_eq!(refused(b"{\n  \"a\": 1,\n  b: 2}"), (14, Reason::Syntax));
         assert_eq!(refused(b"a=1&b=2"), (0, Reason::Syntax));

@@ -1,86 +1,31 @@
 //! Ingo's request signature, as pure functions (protocol.md §1).
 //!
-//! No pingora, tokio, files, environment, clock or randomness: bytes and a time go in, header values come out.
+//! Bytes and a time go in, header values come out; [`verify`] reads the same signature backwards with the same code.
+//! No pingora, tokio, files, environment, clock or randomness, and nothing here sends, stores or logs anything.
+//!
+//! The stages, in order: [`BodyDigest`] → [`signing_string`] → MAC → [`SignedHeaders`]. A body is digested once,
+//! however many attempts follow; each attempt is signed afresh, because `X-Date` is signed.
 
-use std::{str::FromStr, time::SystemTime};
+mod algorithm;
+mod canonical;
+mod date;
+mod digest;
+mod mac;
+mod order;
+mod signer;
+pub mod verify;
 
-use crate::secret::Secret;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod vectors;
 
-/// Which MAC signs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Algorithm {
-    /// `hmac-sha512`, for every new integration.
-    #[default]
-    HmacSha512,
-    /// `hmac-sha256`, for legacy integrations only.
-    HmacSha256,
-}
+pub use algorithm::Algorithm;
+pub use canonical::{Unsigned, signing_string};
+pub use date::{imf_fixdate, parse_imf_fixdate};
+pub use digest::BodyDigest;
+pub use order::HeaderOrder;
+pub use signer::{SignedHeaders, Signer, is_username};
 
-/// The order in which the five parts are signed; each stands in it exactly once.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct HeaderOrder {}
-
-impl FromStr for HeaderOrder {
-    type Err = String;
-    fn from_str(_: &str) -> Result<Self, String> {
-        Ok(Self {})
-    }
-}
-
-/// A credential's prepared signature: the HMAC key state is computed once and cloned for each request.
-#[derive(Clone, Debug)]
-pub struct Signer {}
-
-/// What is signed.
-#[derive(Clone, Copy, Debug)]
-pub struct Unsigned<'a> {
-    /// The method, `POST` but for the `sign` command.
-    pub method: &'a str,
-    /// The request target exactly as it will be sent.
-    pub target: &'a [u8],
-    /// The body's digest.
-    pub digest: &'a BodyDigest,
-}
-
-/// `Content-sha512` and `Content-Length` of a body, computed once however many attempts follow.
-#[derive(Clone, Debug)]
-pub struct BodyDigest {}
-
-impl BodyDigest {
-    /// The digest of `body`.
-    pub fn of(_body: &[u8]) -> Self {
-        Self {}
-    }
-}
-
-/// The five header values to send with one request.
-#[derive(Clone)]
-pub struct SignedHeaders {
-    /// `X-Date`.
-    pub x_date: String,
-    /// `Content-Type`.
-    pub content_type: &'static str,
-    /// `Content-sha512`.
-    pub content_sha512: String,
-    /// `Content-Length`.
-    pub content_length: String,
-    /// `Authorization`.
-    pub authorization: String,
-}
-
-impl Signer {
-    /// Prepares a signer.
-    pub fn new(
-        _username: &str,
-        _secret: &Secret,
-        _algorithm: Algorithm,
-        _order: HeaderOrder,
-    ) -> Self {
-        Self {}
-    }
-
-    /// Signs one request as of `at`.
-    pub fn sign(&self, _request: Unsigned<'_>, _at: SystemTime) -> SignedHeaders {
-        unimplemented!()
-    }
-}
+/// The only `Content-Type` that is signed and sent: exactly this, without parameters (protocol.md §1).
+pub const CONTENT_TYPE: &str = "application/json";

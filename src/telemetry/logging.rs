@@ -13,6 +13,7 @@ use tracing::{
     Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
 };
+use tracing_log::NormalizeEvent as _;
 use tracing_subscriber::{
     EnvFilter, Layer,
     filter::{FilterExt as _, filter_fn},
@@ -88,8 +89,11 @@ where
         let mut time = String::new();
         Rfc3339.format_time(&mut Writer::new(&mut time))?;
         line.put("time", &time);
-        line.put("level", event.metadata().level().as_str());
-        line.put("target", event.metadata().target());
+        // What comes over from `log` carries its origin apart from the event's own metadata.
+        let over_from_log = event.normalized_metadata();
+        let metadata = over_from_log.as_ref().unwrap_or_else(|| event.metadata());
+        line.put("level", metadata.level().as_str());
+        line.put("target", metadata.target());
         event.record(&mut line);
         writer.write_char('{')?;
         writer.write_str(&line.0)?;
@@ -116,7 +120,7 @@ impl Line {
     }
 
     fn field<T: Serialize + ?Sized>(&mut self, field: &Field, value: &T) {
-        // What comes over from `log` names its origin in fields of its own, which repeat ours.
+        // The origin of what comes over from `log` was told as our own fields already.
         if !field.name().starts_with("log.") {
             self.put(field.name(), value);
         }

@@ -1,0 +1,110 @@
+//! The command line: one file per command, and what they have in common.
+//!
+//! Every message for people goes to standard error, begins with the program's name and holds no secret. Exit statuses are
+//! public API (product.md).
+
+mod check;
+mod serve;
+mod sign;
+mod sources;
+
+use std::{
+    ffi::OsString,
+    fmt,
+    io::{self, Write as _},
+    panic,
+    process::ExitCode,
+    time::SystemTime,
+};
+
+use clap::{Parser, Subcommand, error::ErrorKind};
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Well.
+    Well,
+    /// The command was used wrongly (`EX_USAGE`).
+    Usage,
+    /// A fault of ours (`EX_SOFTWARE`).
+    Internal,
+    /// The system refused something, such as a port that is taken (`EX_OSERR`).
+    System,
+    /// The configuration is wrong (`EX_CONFIG`).
+    Config,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Well => 0,
+            Exit::Usage => 64,
+            Exit::Internal => 70,
+            Exit::System => 71,
+            Exit::Config => 78,
+        })
+    }
+}
+
+/// Signs plain JSON requests for Ingo Payments and forwards them
+#[derive(Debug, Parser)]
+#[command(name = "ingo-signing-proxy", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the proxy
+    Serve(serve::ServeArgs),
+    /// Validates a configuration and prints the effective one, each value with where it came from
+    Check(check::CheckArgs),
+    /// Signs a body from standard input offline and prints the five headers
+    Sign(sign::SignArgs),
+}
+
+/// Runs the command that `arguments` name, the program's own name first.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are what was asked for; where they cannot be printed, nothing can.
+            let _printed = error.print();
+            return match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Well,
+                _ => Exit::Usage,
+            }
+            .into();
+        }
+    };
+    // A panic has been told of by the panic hook; what is left is the status that says whose fault it was.
+    panic::catch_unwind(|| dispatch(cli))
+        .unwrap_or(Exit::Internal)
+        .into()
+}
+
+fn dispatch(cli: Cli) -> Exit {
+    match cli.command {
+        Command::Serve(args) => serve::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Sign(args) => sign(args),
+    }
+}
+
+fn sign(args: sign::SignArgs) -> Exit {
+    let streams = (io::stdin().lock(), io::stdout().lock());
+    match sign::run(args, SystemTime::now(), streams.0, streams.1) {
+        Ok(()) => Exit::Well,
+        Err(error) => {
+            complain(&error);
+            error.exit()
+        }
+    }
+}
+
+/// Tells a person what is wrong.
+fn complain(what: &dyn fmt::Display) {
+    // Where standard error is closed there is nobody to tell; the exit status still says it.
+    let _told = writeln!(io::stderr(), "ingo-signing-proxy: {what}");
+}
