@@ -40,3 +40,33 @@ pub(crate) fn render_check(loaded: &Loaded) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Flag, Sources, load};
+
+    #[test]
+    fn warnings_follow_the_listing_as_comments_so_that_the_whole_stays_a_configuration() {
+        let sources = Sources {
+            file: Some("config/minimal.yaml".into()),
+            flags: vec![Flag {
+                key: "listeners.proxy.address",
+                value: "0.0.0.0:8646".to_owned(),
+                name: "--listen",
+            }],
+            environment: Vec::new(),
+        };
+        let text = render_check(&load(&sources).expect("valid"));
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        std::fs::write(file.path(), &text).expect("written");
+        let again = load(&Sources {
+            file: Some(file.path().to_owned()),
+            ..Sources::default()
+        });
+        assert!(again.is_ok(), "{text}");
+        assert!(text.contains("address: 0.0.0.0:8646"), "{text}");
+        let last = text.lines().last().expect("lines");
+        assert!(last.starts_with("# warning: listeners.proxy.address is not a loopback"));
+    }
+}

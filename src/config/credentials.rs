@@ -96,7 +96,7 @@ fn algorithm(text: &str) -> Result<Algorithm, Expected> {
 fn signed_headers(text: &str) -> Result<HeaderOrder, Expected> {
     text.parse().map_err(|_| {
         "must hold request-line, x-date, content-type, content-sha512 and content-length, each once, in the order to \
-         sign them, separated by single spaces"
+         sign them, separated by spaces"
             .to_owned()
     })
 }

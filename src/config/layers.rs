@@ -91,22 +91,7 @@ pub(super) fn of_environment(variables: &[(String, String)], mistakes: &mut Mist
                 mistakes.note(path, variable, "is empty; give it a value, or unset it");
             }
             Some(key) => layer.set_written(key, text, variable),
-            None => {
-                let (section, name) = path.rsplit_once('.').unwrap_or(("", &path));
-                let remedy = match schema::names_in(&path).as_slice() {
-                    // A section that does not exist is the mistake, not the key in it.
-                    [] if schema::names_in(section).is_empty() => {
-                        let first = path.split('.').next().unwrap_or(&path);
-                        schema::unknown("", first)
-                    }
-                    [] => schema::unknown(section, name),
-                    names => format!(
-                        "is a section; set its keys one by one: {variable}__{}",
-                        names[0].to_ascii_uppercase()
-                    ),
-                };
-                mistakes.note(shown_path(&path), variable, remedy);
-            }
+            None => mistakes.note(shown_path(&path), variable, misnamed(&path, variable)),
         }
     }
     layer.displace();
@@ -191,7 +176,7 @@ impl Layer {
                 match &entry.node {
                     Node::Section(entries) => self.take_section(file, &path, entries, mistakes),
                     // All keys of a section may be commented out.
-                    Node::Nothing => {}
+                    Node::Nothing | Node::Refused => {}
                     Node::Text(_) | Node::List(_) => {
                         let remedy =
                             format!("must be a section; the keys in it are {}", names.join(", "));
@@ -212,15 +197,18 @@ impl Layer {
                 let mut values = Vec::new();
                 for (index, (line, item)) in items.iter().enumerate() {
                     let origin = yaml::at(file, *line);
-                    if let Node::Text(text) = item {
-                        values.push(Value::new(Some(&origin), text.as_str()));
-                    } else {
-                        let path = format!("{}[{index}]", key.path);
-                        mistakes.note(path, origin, "must be a single value");
+                    match item {
+                        Node::Text(text) => values.push(Value::new(Some(&origin), text.as_str())),
+                        Node::Refused => {}
+                        Node::Nothing | Node::List(_) | Node::Section(_) => {
+                            let path = format!("{}[{index}]", key.path);
+                            mistakes.note(path, origin, "must be a single value");
+                        }
                     }
                 }
                 return self.set(&key.path, values, &origin);
             }
+            (Node::Refused, _) => return,
             (Node::Nothing, _) => "has no value; write one, or remove the key",
             (Node::List(_) | Node::Section(_), false) => "must be a single value",
             (Node::Text(_) | Node::Section(_), true) => "must be a list, such as [first, second]",
@@ -302,6 +290,27 @@ fn text_of(item: Value) -> (String, String) {
         ValueKind::String(text) => (text, origin),
         _ => (String::new(), origin),
     }
+}
+
+/// What to do about a `variable` whose `path` is no key: told of the first name in it that leads nowhere.
+fn misnamed(path: &str, variable: &str) -> String {
+    let mut section = String::new();
+    for name in path.split('.') {
+        let inner = if section.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{section}.{name}")
+        };
+        if schema::key(&inner).is_some() {
+            return format!("is no key: {inner} holds a single value");
+        }
+        if schema::names_in(&inner).is_empty() {
+            return schema::unknown(&section, name);
+        }
+        section = inner;
+    }
+    let first = schema::names_in(&section)[0].to_ascii_uppercase();
+    format!("is a section; set its keys one by one, such as {variable}__{first}")
 }
 
 fn shown_path(path: &str) -> String {

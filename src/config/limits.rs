@@ -71,8 +71,8 @@ pub(super) fn read_limits(
     if let (Some(target), Some(header)) = (target_bytes, header_bytes)
         && target >= header
     {
-        let remedy = "must be less than limits.header_bytes: the target is part of the head";
-        reader.reject("limits.target_bytes", remedy);
+        // The target is part of the head.
+        reader.reject_order("limits.target_bytes", "limits.header_bytes");
     }
     if let (Some(buffered), Some(body), Some(response)) =
         (buffered_bytes, body_bytes, max_response_bytes)

@@ -86,7 +86,9 @@ pub fn load(sources: &Sources) -> Result<Loaded, LoadError> {
     };
     let settings = layers::merge([layers::defaults(), file, environment, flags]);
     let mut warnings = Vec::new();
+    let of_layers = mistakes.len();
     let config = read(&settings, &mut mistakes, &mut warnings);
+    mistakes.arrange(of_layers, schema::position);
     match config {
         Some(config) if mistakes.is_empty() => Ok(Loaded {
             effective: Effective::of(&config, &settings),

@@ -83,6 +83,17 @@ impl Mistakes {
         })
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Puts those from the `first` on in the order of their keys' positions.
+    pub(super) fn arrange(&mut self, first: usize, position: impl Fn(&str) -> usize) {
+        if let Some(late) = self.0.get_mut(first..) {
+            late.sort_by_key(|mistake| position(&mistake.key));
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -15,6 +15,8 @@ mod listeners;
 mod load;
 mod mistake;
 mod origin;
+#[cfg(test)]
+mod properties;
 mod quantity;
 mod reader;
 mod routes;

@@ -67,12 +67,14 @@ pub(super) fn boolean(text: &str) -> Result<bool, Expected> {
 
 /// `duration` as it would be written in a file.
 pub(super) fn show_duration(duration: Duration) -> String {
+    /// Up to two minutes people think in seconds.
+    const SECONDS_UP_TO: u128 = 120_000;
     let millis = duration.as_millis();
     if millis == 0 {
         "0s".to_owned()
     } else if !millis.is_multiple_of(1_000) {
         format!("{millis}ms")
-    } else if !millis.is_multiple_of(60_000) {
+    } else if !millis.is_multiple_of(60_000) || millis <= SECONDS_UP_TO {
         format!("{}s", millis / 1_000)
     } else {
         format!("{}m", millis / 60_000)
@@ -194,7 +196,7 @@ mod tests {
         let error = duration("61.5s", bounds).expect_err("too long");
         assert_eq!(
             error,
-            "must be a duration from 10ms to 1m; write it such as 100ms, 10s or 1m"
+            "must be a duration from 10ms to 60s; write it such as 100ms, 10s or 1m"
         );
         assert_eq!(
             count("987", 1..=64),

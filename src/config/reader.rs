@@ -4,7 +4,7 @@
 //! It passes on what a parser of values says is expected; it never shows the value.
 
 use super::{
-    layers::{Content, Settings},
+    layers::{Content, DEFAULT, Settings},
     mistake::Mistakes,
     quantity::Expected,
     schema,
@@ -80,6 +80,18 @@ impl<'a> Reader<'a> {
     pub(super) fn reject(&mut self, path: &str, remedy: impl Into<String>) {
         let origin = self.origin(path);
         self.mistakes.note(path, origin, remedy);
+    }
+
+    /// Notes that `lesser` is too great beside `greater`: at the one that somebody wrote.
+    pub(super) fn reject_order(&mut self, lesser: &str, greater: &str) {
+        if self.origin(lesser) == DEFAULT {
+            let remedy = format!(
+                "is too small beside {lesser}, which has its default; set that lower as well"
+            );
+            self.reject(greater, remedy);
+        } else {
+            self.reject(lesser, format!("is too great beside {greater}"));
+        }
     }
 
     /// Where the value of `path` comes from; empty where it is not set.

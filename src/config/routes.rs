@@ -88,8 +88,7 @@ fn read_route(
         }
         if attempt > deadline {
             timely = false;
-            let remedy = format!("must not exceed {}", route_key(route, "deadline"));
-            reader.reject(&attempt_key, remedy);
+            reader.reject_order(&attempt_key, &route_key(route, "deadline"));
         }
     }
     if !enabled? {

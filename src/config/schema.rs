@@ -81,13 +81,13 @@ pub(super) static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
     let mut keys = vec![
         Key::scalar("environment")
             .flag("--environment")
-            .or_else("every enabled route has a URL of its own"),
+            .or_else("not set: every enabled route has a URL"),
         Key::scalar("threads")
             .flag("--threads")
             .or(default_threads()),
         Key::scalar("log_format")
             .flag("--log-format")
-            .or_else("pretty on a terminal, json otherwise"),
+            .or_else("default: pretty on a terminal, json otherwise"),
         Key::scalar("shutdown_delay").or("0s"),
         Key::scalar("shutdown_limit"),
     ];
@@ -105,8 +105,8 @@ pub(super) static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
         Key::scalar("credentials.username").flag("--username"),
         Key::scalar("credentials.secret_file")
             .flag("--secret-file")
-            .or_else("secret_env is"),
-        Key::scalar("credentials.secret_env").or_else("secret_file is"),
+            .or_else("not set: secret_env is"),
+        Key::scalar("credentials.secret_env").or_else("not set: secret_file is"),
         Key::scalar("credentials.algorithm").or("hmac-sha512"),
         Key::scalar("credentials.signed_headers")
             .or("request-line x-date content-type content-sha512 content-length"),
@@ -114,12 +114,12 @@ pub(super) static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
         Key::scalar("credentials.api_key_env"),
         Key::scalar("upstream.url")
             .flag("--upstream")
-            .or_else("each route goes to its product's host"),
+            .or_else("not set: see each route"),
         Key::scalar("upstream.connect_timeout").or("3s"),
         Key::scalar("upstream.tls_handshake_timeout").or("3s"),
         Key::scalar("upstream.idle_timeout").or("30s"),
         Key::scalar("upstream.idle_connections").or("128"),
-        Key::scalar("upstream.ca_file").or_else("the system's roots"),
+        Key::scalar("upstream.ca_file").or_else("default: the system's roots"),
         Key::scalar("upstream.max_response_bytes").or("1MiB"),
         Key::scalar("upstream.danger_allow_cleartext").or("false"),
     ]);
@@ -164,6 +164,12 @@ pub(super) fn key(path: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.path == path)
 }
 
+/// The place of that path, of an item in it or of a section, in the order of [`KEYS`].
+pub(super) fn position(path: &str) -> usize {
+    let near = |key: &Key| path.starts_with(&key.path) || key.path.starts_with(path);
+    KEYS.iter().position(near).unwrap_or(KEYS.len())
+}
+
 /// All the ways to set the key of that path.
 pub(super) fn ways(path: &str) -> String {
     key(path).map_or_else(|| path.to_owned(), Key::ways)
@@ -204,11 +210,14 @@ pub(super) fn unknown(section: &str, name: &str) -> String {
                 variable with credentials.secret_env"
             .to_owned();
     }
+    let names = names_in(section);
+    if section == "routes" {
+        // A route is money: none is suggested, all are told.
+        return format!("unknown route; the routes are {}", names.join(", "));
+    }
     if name.contains('.') {
         return "unknown key; write sections nested, not with dots".to_owned();
     }
-    let names = names_in(section);
-    let all = format!("unknown key; the keys here are {}", names.join(", "));
     let nearest = names
         .iter()
         .map(|known| (edits(&bare, known), known))
@@ -216,9 +225,8 @@ pub(super) fn unknown(section: &str, name: &str) -> String {
         // More than a third wrong is no slip of the finger.
         .filter(|(edits, known)| edits * 3 <= known.len());
     match nearest {
-        // A route is money: none is suggested, all are told.
-        Some((_, known)) if section != "routes" => format!("unknown key; did you mean {known}?"),
-        _ => all,
+        Some((_, known)) => format!("unknown key; did you mean {known}?"),
+        None => format!("unknown key; the keys here are {}", names.join(", ")),
     }
 }
 

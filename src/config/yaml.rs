@@ -20,6 +20,8 @@ const MAX_DEPTH: usize = 8;
 pub(super) enum Node {
     /// Nothing, `~` or `null`, unquoted.
     Nothing,
+    /// Something whose meaning is not what it shows; the mistake has been noted.
+    Refused,
     /// A scalar's text.
     Text(String),
     /// A sequence: each item with its line.
@@ -75,6 +77,8 @@ pub(super) fn parse(file: &str, text: &str, mistakes: &mut Mistakes) -> Option<V
     match tree.root {
         // An empty file says nothing, which is allowed: all can come from flags and variables.
         None | Some(Node::Nothing) => Some(Vec::new()),
+        // Already noted.
+        Some(Node::Refused) => None,
         Some(Node::Section(entries)) => Some(entries),
         Some(Node::Text(_) | Node::List(_)) => {
             mistakes.note(
@@ -111,13 +115,15 @@ impl Tree<'_> {
                     mark,
                     "uses an alias (`*`); write the value out, or quote it",
                 );
-                self.place(mark.line(), Node::Nothing)
+                self.place(mark.line(), Node::Refused)
             }
             Event::Scalar(text, style, anchor, tag) => {
-                self.refuse_decorations(mark, anchor, tag.is_some());
+                let refused = self.refuse_decorations(mark, anchor, tag.is_some());
                 let nothing = style == TScalarStyle::Plain
                     && matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL");
-                let node = if nothing {
+                let node = if refused {
+                    Node::Refused
+                } else if nothing {
                     Node::Nothing
                 } else {
                     Node::Text(text)
@@ -193,17 +199,20 @@ impl Tree<'_> {
         names.flat_map(|name| [name, "."]).collect()
     }
 
-    fn refuse_decorations(&mut self, mark: Marker, anchor: usize, tagged: bool) {
+    fn refuse_decorations(&mut self, mark: Marker, anchor: usize, tagged: bool) -> bool {
         if anchor != 0 {
             self.note(mark, "uses an anchor (`&`); remove it, or quote the value");
         }
         if tagged {
             self.note(mark, "uses a tag (`!`); remove it, or quote the value");
         }
+        anchor != 0 || tagged
     }
 
     fn note(&mut self, mark: Marker, remedy: &str) {
-        self.mistakes.note("", at(self.file, mark.line()), remedy);
+        let section = self.section();
+        let key = section.strip_suffix('.').unwrap_or_default();
+        self.mistakes.note(key, at(self.file, mark.line()), remedy);
     }
 }
 
@@ -298,8 +307,8 @@ mod tests {
                 "a:\n  b: 1\n  b: 2",
                 "a.b (f:3): stands a second time, after line 2",
             ),
-            ("a: &x 1\nb: *x", "f:1: uses an anchor"),
-            ("a: !!str 1", "f:1: uses a tag"),
+            ("a: &x 1\nb: *x", "a (f:1): uses an anchor"),
+            ("a: !!str 1", "a (f:1): uses a tag"),
             ("a: 1\n---\nb: 2", "f:2: holds a second document"),
             ("- a", "f: must hold sections"),
             ("a", "f: must hold sections"),
@@ -323,7 +332,7 @@ mod tests {
             "? ".repeat(200_000),
         ] {
             let error = read(&deep).expect_err("too deep");
-            assert!(error.contains("f:1: is "), "{error}");
+            assert!(error.contains("f:1"), "{error}");
         }
     }
 
