@@ -1,4 +1,42 @@
-//! The front door.
+//! A proxy that signs requests for Ingo Payments.
+//!
+//! A service posts plain JSON; the proxy adds `X-Date`, `Content-sha512`, the HMAC `Authorization` header and an
+//! `Idempotency-Key`, forwards the request to Ingo over TLS, passes the answer back byte for byte, and says truthfully
+//! whether Ingo may have acted where there is none. This page is the front door for whoever reads the code.
+//!
+//! # The life of an exchange
+//!
+//! One caller request and its answer are an *exchange*; one signed request sent upstream is an *attempt*.
+//!
+//! | stage | file | makes | may end it with |
+//! |---|---|---|---|
+//! | accept | [`listener`] | a guarded, counted connection | `overloaded` |
+//! | read the head | `exchange/session.rs` | a Pingora session | `headers_too_large`, `target_too_long`, `body_timeout`, `bad_request` |
+//! | trust the framing | `exchange/framing.rs` | – | `bad_request` |
+//! | admit | `exchange/admit.rs` | `Admitted` | `host_refused`, `browser_refused`, `route_not_found`, `method_not_allowed`, … |
+//! | take a turn | [`bounds`] | `Turn` | `overloaded` |
+//! | read the body | `exchange/body.rs` | `Body` | `body_not_json`, `body_too_large`, `body_timeout`, `overloaded` |
+//! | fix the key and the digest | `exchange/attempt.rs` | `Keyed` | – |
+//! | connect | [`upstream`] | a connection | `upstream_unreachable`, `upstream_tls`, `deadline_exceeded` |
+//! | sign | [`signing`] | [`signing::SignedHeaders`] | – |
+//! | send | [`upstream`] | [`upstream::Answer`] | `upstream_reset`, `upstream_timeout`, `upstream_bad_response` |
+//! | decide | [`retry`] | [`retry::Decision`] | – |
+//! | answer | `exchange/respond.rs` | the caller's answer | – |
+//! | tell | [`telemetry`] | metrics, one access line | – |
+//!
+//! Each stage takes what the one before made and is the only maker of its own type. All of them refuse with a
+//! [`exchange::Rejection`], whose codes and statuses are one table in [`problem`]. From "send" on `sent` is `maybe`: that
+//! turn is made in one place, `upstream/send.rs`, before the first byte is written.
+//!
+//! # Layers
+//!
+//! Downward only; `tests/architecture.rs` holds them.
+//!
+//! 1. [`secret`], [`clock`]
+//! 2. [`signing`], [`ingo`], [`problem`], [`retry`]: pure. No Pingora, tokio, files, environment, clock or randomness.
+//! 3. [`config`], [`credentials`], [`bounds`], [`lifecycle`], [`telemetry`]
+//! 4. [`listener`], [`upstream`], [`exchange`], [`admin`]: the only ones that name Pingora.
+//! 5. [`server`], [`cli`]
 
 pub mod admin;
 pub mod bounds;

@@ -1,6 +1,6 @@
 //! What the program trusts: a [`Config`] in which every value has been checked, before any socket is bound.
 //!
-//! Raw text comes in through [`load`] (flags, environment, YAML file, defaults) and leaves as a [`Config`] or as
+//! Raw text comes in through [`load()`] (flags, environment, YAML file, defaults) and leaves as a [`Config`] or as
 //! all [`Mistake`]s at once. Nothing here opens a secret, binds a socket or resolves a name, and no message holds a value.
 //!
 //! The way of a value: `schema` names its key, `yaml` and `layers` bring its text with where it was written,

@@ -126,7 +126,7 @@ mod tests {
         watch.stop();
         let sum: Duration = watch.phases().map(|(_, spent)| spent).sum();
         assert_eq!(sum, watch.total());
-        assert_eq!(watch.spent(Phase::Connect).is_some(), true);
+        assert!(watch.spent(Phase::Connect).is_some());
         assert_eq!(watch.spent(Phase::Send), None);
     }
 }

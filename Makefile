@@ -1,0 +1,53 @@
+# The commands of this project; `make help` lists them. Nothing but a Rust toolchain is assumed.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+
+CARGO ?= cargo
+# Which commit a binary was built from, for the metric build_info. Outside a checkout it is unknown.
+export INGO_PROXY_REVISION ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+# A build must not change what it was told to build from.
+LOCKED := --locked
+
+.PHONY: help
+help: ## List these commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
+
+.PHONY: build
+build: tools ## Build the release binary, target/release/ingo-signing-proxy
+	$(CARGO) build --release $(LOCKED)
+
+.PHONY: run-example
+run-example: build ## Run the proxy beside a small verifying upstream and post to it with curl
+	./tests/run-example
+
+.PHONY: test
+test: tools ## Run every test that needs the toolchain alone
+	$(CARGO) test $(LOCKED)
+
+.PHONY: lint
+lint: tools ## Check format, clippy and documentation; warnings are errors
+	$(CARGO) fmt --check
+	$(CARGO) clippy $(LOCKED) --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc $(LOCKED) --no-deps --document-private-items
+
+.PHONY: docs
+docs: tools ## Build the code's documentation, target/doc/ingo_signing_proxy
+	$(CARGO) doc $(LOCKED) --no-deps
+
+# zlib-ng, which Pingora compiles, needs cmake and a C compiler. A fresh Debian has neither.
+.PHONY: tools
+tools:
+	@missing=(); \
+	command -v cmake >/dev/null || missing+=(cmake); \
+	command -v cc >/dev/null || missing+=(gcc libc6-dev); \
+	if [ $${#missing[@]} -eq 0 ]; then exit 0; fi; \
+	install="apt-get update && apt-get install -y --no-install-recommends $${missing[*]}"; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing what the build needs and this machine lacks: $${missing[*]}"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$${missing[@]}" >/dev/null; \
+	else \
+	  echo "the build needs $${missing[*]}; install with: sudo sh -c '$$install'" >&2; exit 1; \
+	fi
