@@ -13,7 +13,7 @@ use crate::{
     ingo::Route,
     problem::Code,
     retry::{Decision, Evidence, decide},
-    signing::{BodyDigest, SignedHeaders, Unsigned},
+    signing::{BodyDigest, Unsigned},
     telemetry::{Phase, Trail},
     upstream::Answer,
 };
@@ -96,13 +96,7 @@ impl Proxy {
             .map_err(|f| failure::rejection(f, trail, upstream.name()))?;
 
         trail.progress.stopwatch.enter(Phase::Sign);
-        let unsigned = Unsigned {
-            method: "POST",
-            target: &keyed.admitted.target,
-            digest: &keyed.digest,
-        };
-        let signed = self.credential.signer.sign(unsigned, self.clock.now());
-        let request = self.request(keyed, &signed).map_err(|_| unbuildable())?;
+        let request = self.signed(keyed).map_err(|_| unbuildable())?;
 
         let limit = deadline.min(Instant::now() + destination.attempt_timeout);
         let body = keyed.body.bytes.clone();
@@ -119,14 +113,19 @@ impl Proxy {
         }
     }
 
-    /// The request as it goes up: the fields that product.md names, and no others.
-    fn request(
-        &self,
-        keyed: &Keyed<'_>,
-        signed: &SignedHeaders,
-    ) -> pingora::Result<Box<RequestHeader>> {
+    /// The request as it goes up, signed now: the fields that product.md names, and no others.
+    fn signed(&self, keyed: &Keyed<'_>) -> pingora::Result<Box<RequestHeader>> {
         let destination = keyed.admitted.destination;
         let mut request = RequestHeader::build("POST", &keyed.admitted.target, Some(16))?;
+        let signed = self.credential.signer.sign(
+            Unsigned {
+                method: request.method.as_str(),
+                // What will be written, not what we asked for: the two cannot part.
+                target: request.raw_path(),
+                digest: &keyed.digest,
+            },
+            self.clock.now(),
+        );
         request.append_header("Host", destination.upstream.authority())?;
         request.append_header("X-Date", signed.x_date.as_str())?;
         request.append_header("Content-Type", signed.content_type)?;

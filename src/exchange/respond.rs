@@ -1,7 +1,7 @@
 //! The last stage: the answer's head and body as the caller gets them.
 
 use bytes::Bytes;
-use http::{HeaderName, header};
+use http::{HeaderName, StatusCode, header};
 use pingora::http::ResponseHeader;
 use serde::Serialize;
 
@@ -99,7 +99,10 @@ fn finish(
     if let Some(key) = &trail.idempotency_key {
         head.insert_header("Idempotency-Key", key.as_str())?;
     }
-    head.insert_header(header::CONTENT_LENGTH, length.to_string())?;
+    // RFC 9110 §8.6: a 204 has none.
+    if head.status != StatusCode::NO_CONTENT {
+        head.insert_header(header::CONTENT_LENGTH, length.to_string())?;
+    }
     Ok(())
 }
 
