@@ -13,7 +13,7 @@ use pingora::{
 };
 
 use crate::{
-    exchange::{Rejection, hosts::Hosts},
+    exchange::{Rejection, check_browser, hosts::Hosts},
     listener::Guarded,
 };
 
@@ -86,6 +86,14 @@ impl PageApp {
         {
             return Page::refused(&rejection);
         }
+        let sites: &[&[u8]] = match self.pages {
+            Pages::Health(_) => &[b"none"],
+            // Its own status page may ask.
+            Pages::Control(_) => &[b"none", b"same-origin"],
+        };
+        if let Err(rejection) = check_browser(&head.headers, sites) {
+            return Page::refused(&rejection);
+        }
         let path = head
             .raw_path()
             .split(|b| *b == b'?')
@@ -93,7 +101,7 @@ impl PageApp {
             .unwrap_or_default();
         match &self.pages {
             Pages::Health(health) => health.page(&head.method, path),
-            Pages::Control(control) => control.page(&head.method, path, &head.headers),
+            Pages::Control(control) => control.page(&head.method, path),
         }
     }
 }

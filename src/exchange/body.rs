@@ -126,10 +126,7 @@ async fn continue_reading(session: &mut ServerSession) -> Result<(), Rejection> 
 fn unreadable(error: &pingora::Error) -> Rejection {
     match error.etype() {
         ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError => {
-            Rejection::unsent(
-                Code::BadRequest,
-                "the connection ended before the body was complete",
-            )
+            Rejection::caller_gone()
         }
         ErrorType::ReadTimedout => Rejection::unsent(
             Code::BodyTimeout,

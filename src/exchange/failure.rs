@@ -68,6 +68,7 @@ pub(super) fn rejection(failure: Failure, trail: &Trail, upstream: &str) -> Reje
         sent: trail.sent(),
         detail: detail.into(),
         retry_after: None,
+        caller_gone: false,
     }
 }
 
@@ -78,5 +79,6 @@ pub(super) fn timed_out(trail: &Trail, upstream: &str) -> Rejection {
         sent: trail.sent(),
         detail: format!("{upstream} did not answer in time, so Ingo may have acted").into(),
         retry_after: None,
+        caller_gone: false,
     }
 }

@@ -86,8 +86,11 @@ impl Proxy {
         trail: &mut Trail,
     ) -> Result<Reply, Rejection> {
         if let Some(http1) = session.as_http1() {
-            framing::check(&http1.get_headers_raw_bytes())
-                .map_err(|why| Rejection::unsent(Code::BadRequest, why))?;
+            let raw = http1.get_headers_raw_bytes();
+            framing::check(&raw).map_err(|why| Rejection::unsent(Code::BadRequest, why))?;
+            if raw.len() > self.limits.header_bytes {
+                return Err(Rejection::head_too_large());
+            }
         }
         let admitted = self.admit(session.req_header(), trail)?;
         if self.lifecycle.stage() == Stage::Draining {
@@ -127,7 +130,8 @@ impl Proxy {
     fn refuse(rejection: &Rejection, trail: &Trail) -> Option<Reply> {
         let (head, body) = respond::problem(rejection, trail).ok()?;
         let outcome = match rejection.code.status() {
-            500.. if rejection.code.status() != 503 => Outcome::Failed,
+            _ if rejection.caller_gone => Outcome::Aborted,
+            500 | 502 | 504 => Outcome::Failed,
             _ => Outcome::Rejected,
         };
         let ending = Ending {
@@ -153,5 +157,6 @@ fn broken(trail: &Trail) -> Rejection {
         sent: trail.sent(),
         detail: "the proxy failed at this exchange; report it with the exchange_id and the log lines around it".into(),
         retry_after: None,
+        caller_gone: false,
     }
 }

@@ -15,6 +15,8 @@ pub struct Rejection {
     pub detail: Cow<'static, str>,
     /// When trying again makes sense, in seconds (`Retry-After`, RFC 9110 §10.2.3).
     pub retry_after: Option<u32>,
+    /// Whether there is nobody left to answer.
+    pub caller_gone: bool,
 }
 
 impl Rejection {
@@ -25,6 +27,7 @@ impl Rejection {
             sent: Sent::No,
             detail: detail.into(),
             retry_after: None,
+            caller_gone: false,
         }
     }
 
@@ -34,5 +37,22 @@ impl Rejection {
             retry_after: Some(seconds),
             ..Self::unsent(code, detail)
         }
+    }
+
+    /// The caller closed the connection before its request was complete.
+    pub fn caller_gone() -> Self {
+        let detail = "the connection ended before the body was complete";
+        Self {
+            caller_gone: true,
+            ..Self::unsent(Code::BadRequest, detail)
+        }
+    }
+
+    /// A request head over its limit.
+    pub fn head_too_large() -> Self {
+        Self::unsent(
+            Code::HeadersTooLarge,
+            "the request head is larger than limits.header_bytes",
+        )
     }
 }

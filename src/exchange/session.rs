@@ -68,7 +68,6 @@ impl HttpServerApp for ProxyApp {
         let mut trail = Trail::begin(Instant::now());
         let result = match read {
             Head::Complete => {
-                head_complete(&session);
                 proxy.settle_keepalive(&mut session);
                 // What the stages share is counters and gauges, whole after every step, and this exchange's own session
                 // and trail, of which only `written` and times are read again.
@@ -81,6 +80,12 @@ impl HttpServerApp for ProxyApp {
             Head::Refused(rejection) => Err(rejection),
             Head::None => return None,
         };
+        if result
+            .as_ref()
+            .is_err_and(|rejection| ends_connection(rejection.code))
+        {
+            session.set_keepalive(None);
+        }
         let reply = result
             .or_else(|rejection| Proxy::refuse(&rejection, &trail).ok_or(()))
             .ok()?;
@@ -111,7 +116,12 @@ enum Head {
 
 async fn read_head(session: &mut ServerSession) -> Head {
     let error = match session.read_request().await {
-        Ok(true) => return Head::Complete,
+        Ok(true) => {
+            if let Some(guarded) = session.as_http1().and_then(|s| Guarded::of(s.stream())) {
+                guarded.head_complete();
+            }
+            return Head::Complete;
+        }
         Ok(false) => return Head::None,
         Err(error) => error,
     };
@@ -126,10 +136,7 @@ async fn read_head(session: &mut ServerSession) -> Head {
             Code::TargetTooLong,
             "the request line is larger than limits.header_bytes",
         ),
-        (Some(HeadFault::TooLarge), _) => refused(
-            Code::HeadersTooLarge,
-            "the request head is larger than limits.header_bytes",
-        ),
+        (Some(HeadFault::TooLarge), _) => Head::Refused(Rejection::head_too_large()),
         (Some(HeadFault::TooSlow), _) => refused(
             Code::BodyTimeout,
             "the request head was not complete in time; the limit is limits.header_deadline",
@@ -153,10 +160,17 @@ async fn read_head(session: &mut ServerSession) -> Head {
     }
 }
 
-fn head_complete(session: &ServerSession) {
-    if let Some(guarded) = session.as_http1().and_then(|s| Guarded::of(s.stream())) {
-        guarded.head_complete();
-    }
+/// Whether nothing that follows on the connection can be trusted to be a request: where a head or a body ended is not
+/// known (RFC 9112 §11.2).
+fn ends_connection(code: Code) -> bool {
+    matches!(
+        code,
+        Code::BadRequest
+            | Code::HeadersTooLarge
+            | Code::TargetTooLong
+            | Code::BodyTimeout
+            | Code::Internal
+    )
 }
 
 impl Proxy {
@@ -221,20 +235,26 @@ impl Proxy {
     }
 }
 
-/// Closes a connection so that the caller can read what was written to it.
+/// Ends a connection, or an HTTP/2 stream, so that the caller can read what was written to it.
 async fn linger(session: ServerSession) {
-    let http1 = match session {
-        ServerSession::H1(http1) => http1,
-        other => {
-            // An HTTP/2 stream ends without closing its connection.
-            let _ended = other.finish().await;
-            return;
-        }
-    };
-    let mut stream = http1.into_inner();
     let _closed_or_late = timeout(LINGER, async {
-        if AsyncWriteExt::shutdown(&mut stream).await.is_ok() {
-            let _end = copy(&mut (&mut stream).take(LINGER_BYTES), &mut sink()).await;
+        match session {
+            ServerSession::H1(http1) => {
+                let mut stream = http1.into_inner();
+                if AsyncWriteExt::shutdown(&mut stream).await.is_ok() {
+                    let _end = copy(&mut (&mut stream).take(LINGER_BYTES), &mut sink()).await;
+                }
+            }
+            mut http2 => {
+                let mut left = LINGER_BYTES;
+                while let Ok(Some(part)) = http2.read_request_body().await {
+                    left = left.saturating_sub(part.len() as u64);
+                    if left == 0 {
+                        break;
+                    }
+                }
+                let _ended = http2.finish().await;
+            }
         }
     })
     .await;

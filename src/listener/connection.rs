@@ -166,6 +166,10 @@ impl Peek for Guarded {
     async fn try_peek(&mut self, buf: &mut [u8]) -> io::Result<bool> {
         let limit = self.limits.idle_timeout;
         timeout(limit, self.peek_preface()).await??;
+        if self.peeked.as_ref() == H2_PREFACE {
+            // HTTP/2 bounds its heads itself, by frames; what is read here is frames of all kinds.
+            self.head_complete();
+        }
         buf.fill(0);
         let n = self.peeked.len().min(buf.len());
         buf[..n].copy_from_slice(&self.peeked[..n]);
