@@ -4,7 +4,7 @@
 //! outside this future, so that it survives a time-out, a dropped future and a panic.
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, StatusCode, Version};
+use http::{HeaderMap, StatusCode, Version, header};
 use pingora::{Error, ErrorType, http::RequestHeader, protocols::http::v1::client::HttpSession};
 
 use super::{
@@ -188,6 +188,14 @@ async fn read_head(session: &mut HttpSession) -> Result<(StatusCode, HeaderMap),
             break;
         }
         if !head.status.is_informational() {
+            let codings = head.headers.get_all(header::TRANSFER_ENCODING);
+            if codings
+                .iter()
+                .any(|c| !c.as_bytes().eq_ignore_ascii_case(b"chunked"))
+            {
+                // What is not decoded cannot be passed on as if it were the body.
+                break;
+            }
             return Ok((head.status, head.headers.clone()));
         }
     }

@@ -1,0 +1,524 @@
+//! How connections are opened, shared, kept and closed, on the caller's side and on Ingo's.
+
+use std::{
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use crate::support::{
+    Client, Gate, Post, Process, Proxy, Reply, SECRET, SESSIONS, USERNAME, Upstream, json_of,
+    process, session,
+};
+
+/// What Java's HttpClient adds to the first request of a connection.
+const JAVAS_UPGRADE: [(&str, &str); 3] = [
+    ("Connection", "Upgrade, HTTP2-Settings"),
+    ("Upgrade", "h2c"),
+    ("HTTP2-Settings", "AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA"),
+];
+
+#[test]
+fn connections_are_reused_on_both_sides() {
+    let upstream = Upstream::echoing();
+    let proxy = Proxy::to(&upstream).start();
+    let mut client = proxy.client();
+    for number in 0..20 {
+        let id = format!("p{number}");
+        let answer = client.post(&Post::new(session(&id)));
+        assert_eq!(answer.json()["data"]["participant_unique_id1"], id);
+    }
+    assert_eq!(upstream.connections(), 1);
+}
+
+#[test]
+fn callers_share_the_upstream_connections() {
+    let upstream = Upstream::echoing();
+    let proxy = Proxy::to(&upstream).start();
+    for number in 0..10 {
+        let answer = proxy.post(&Post::new(session(&number.to_string())));
+        assert_eq!(answer.status, 200);
+    }
+    assert_eq!(upstream.connections(), 1);
+}
+
+#[test]
+fn an_idle_connection_that_ingo_closed_is_not_used_again() {
+    let upstream = Upstream::echoing();
+    let proxy = Proxy::to(&upstream).start();
+    let mut client = proxy.client();
+    for round in 1..=5 {
+        let answer = client.post(&Post::new(session("p")));
+        assert_eq!(answer.status, 200, "{round}: {}", answer.text());
+        upstream.wait_for_idle(1);
+        assert_eq!(upstream.close_idle_connections(), 1);
+        upstream.wait_for_idle(0);
+    }
+    assert_eq!(upstream.connections(), 5);
+}
+
+#[test]
+fn a_connection_on_which_ingo_said_close_is_not_used_again() {
+    let reply = Reply::json("{}").header("Connection", "close").then_close();
+    let upstream = Upstream::answering(reply);
+    let proxy = Proxy::to(&upstream).start();
+    let mut client = proxy.client();
+    for _ in 0..5 {
+        assert_eq!(client.post(&Post::new("{}")).status, 200);
+    }
+    assert_eq!(upstream.connections(), 5);
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_their_order() {
+    let upstream = Upstream::echoing();
+    let proxy = Proxy::to(&upstream).start();
+    let mut client = proxy.client();
+    let mut bytes = Vec::new();
+    for number in 0..8 {
+        let post = Post::new(session(&number.to_string()));
+        bytes.extend(if number % 2 == 0 {
+            post.bytes()
+        } else {
+            post.in_chunks_of(7).bytes()
+        });
+    }
+    client.send(&bytes);
+    for number in 0..8 {
+        let answer = client.answer("POST");
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(
+            answer.json()["data"]["participant_unique_id1"],
+            number.to_string()
+        );
+    }
+    for recorded in upstream.requests() {
+        recorded.verify(SECRET, USERNAME);
+    }
+}
+
+#[test]
+fn a_request_pipelined_behind_a_slow_one_waits_for_its_turn() {
+    let gate = Gate::closed();
+    let holding = gate.clone();
+    let upstream = Upstream::scripted(move |request| {
+        let reply = Reply::session(&request.participant());
+        if request.participant() == "first" {
+            reply.held_by(&holding)
+        } else {
+            reply
+        }
+    });
+    let proxy = Proxy::to(&upstream).start();
+    let mut client = proxy.client();
+    let requests = [session("first"), session("second")].map(|body| Post::new(body).bytes());
+    client.send(&requests.concat());
+    upstream.wait_for(1);
+    gate.open();
+    for id in ["first", "second"] {
+        let answer = client.answer("POST");
+        assert_eq!(answer.json()["data"]["participant_unique_id1"], id);
+    }
+}
+
+#[test]
+fn a_caller_that_expects_100_continue_gets_it_before_it_sends_its_body() {
+    let upstream = Upstream::answering(Reply::json("{}"));
+    let proxy = Proxy::to(&upstream).start();
+    for expectation in ["100-continue", "100-Continue"] {
+        let mut client = proxy.client();
+        let post = Post::new(json_of(65_537)).header("Expect", expectation);
+        client.send(&post.head());
+        assert_eq!(client.interim(), 100);
+        client.send(&json_of(65_537));
+        assert_eq!(client.answer("POST").status, 200);
+    }
+    for recorded in upstream.requests() {
+        assert_eq!(recorded.header("expect"), None);
+        recorded.verify(SECRET, USERNAME);
+    }
+}
+
+#[test]
+fn a_caller_that_expects_100_continue_hears_a_refusal_instead_of_it() {
+    let upstream = Upstream::answering(Reply::json("{}"));
+    let proxy = Proxy::to(&upstream).start();
+    let expecting = Post::new("").unframed().header("Expect", "100-continue");
+    for (post, status) in [
+        (
+            expecting
+                .clone()
+                .to("/nowhere")
+                .header("Content-Length", "2"),
+            404,
+        ),
+        (expecting.header("Content-Length", "99999999"), 413),
+    ] {
+        let mut client = proxy.client();
+        client.send(&post.head());
+        let answer = client.answer("POST");
+        assert_eq!(answer.status, status);
+        assert!(answer.interim.is_empty(), "it was told to go on");
+    }
+    upstream.received_nothing();
+}
+
+#[test]
+fn a_caller_that_expects_100_continue_and_does_not_wait_is_served() {
+    let upstream = Upstream::answering(Reply::json("{}"));
+    let proxy = Proxy::to(&upstream).start();
+    let mut client = proxy.client();
+    let answer = client.post(&Post::new("{}").header("Expect", "100-continue"));
+    assert_eq!(answer.status, 200);
+    match answer.header("connection") {
+        Some("close") => client.is_closed(),
+        _ => assert_eq!(client.post(&Post::new("{}")).status, 200),
+    }
+}
+
+#[test]
+fn an_offer_to_upgrade_to_h2c_is_answered_over_http_1_1() {
+    let upstream = Upstream::answering(Reply::json("{}"));
+    let proxy = Proxy::to(&upstream).start();
+    let mut client = proxy.client();
+    let mut post = Post::new(session("java"));
+    for (name, value) in JAVAS_UPGRADE {
+        post = post.header(name, value);
+    }
+    let answer = client.post(&post);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.header("upgrade"), None);
+    let recorded = upstream.only_request();
+    recorded.verify(SECRET, USERNAME);
+    for (name, _) in JAVAS_UPGRADE {
+        assert_eq!(recorded.header(name), None);
+    }
+    assert_eq!(client.post(&Post::new("{}")).status, 200);
+}
+
+#[test]
+fn a_short_request_is_answered_at_once() {
+    // Shorter than the 24 bytes with which HTTP/2 begins: whoever waits for those waits for ever.
+    let upstream = Upstream::answering(Reply::json("{}"));
+    let proxy = Proxy::to(&upstream).start();
+    let asked = Instant::now();
+    let mut client = proxy.client();
+    client.send(b"GET / HTTP/1.1\r\n\r\n");
+    client.answer("GET").is_problem(400, "bad_request", "no");
+    client.is_closed();
+    assert!(
+        asked.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        asked.elapsed()
+    );
+}
+
+#[test]
+fn a_request_that_arrives_byte_by_byte_is_served() {
+    let upstream = Upstream::answering(Reply::json("{}"));
+    let proxy = Proxy::to(&upstream).start();
+    let mut client = proxy.client();
+    for byte in Post::new("{}").bytes() {
+        client.send(&[byte]);
+    }
+    assert_eq!(client.answer("POST").status, 200);
+    upstream.only_request().verify(SECRET, USERNAME);
+}
+
+#[test]
+fn http_1_0_is_served_and_its_connection_closed() {
+    let upstream = Upstream::answering(Reply::json("{}"));
+    let proxy = Proxy::to(&upstream).start();
+    let mut client = proxy.client();
+    client.send(&Post::new("{}").http_1_0().bytes());
+    let bytes = client.everything();
+    let text = String::from_utf8_lossy(&bytes);
+    assert!(text.starts_with("HTTP/1."), "{text}");
+    assert!(text.split(' ').nth(1) == Some("200"), "{text}");
+    assert!(text.ends_with("{}"), "{text}");
+    upstream.only_request().verify(SECRET, USERNAME);
+}
+
+#[test]
+fn a_caller_that_says_close_gets_its_answer_and_a_closed_connection() {
+    let upstream = Upstream::answering(Reply::json("{}"));
+    let proxy = Proxy::to(&upstream).start();
+    let mut client = proxy.client();
+    let answer = client.post(&Post::new("{}").header("Connection", "close"));
+    assert_eq!(answer.status, 200);
+    client.is_closed();
+}
+
+#[test]
+fn a_caller_that_closes_its_sending_half_gets_its_answer() {
+    let upstream = Upstream::answering(Reply::json("{}"));
+    let proxy = Proxy::to(&upstream).start();
+    let mut client = proxy.client();
+    client.send(&Post::new("{}").bytes());
+    client.finish_sending();
+    assert_eq!(client.answer("POST").status, 200);
+}
+
+#[test]
+fn half_a_body_never_goes_upstream() {
+    let upstream = Upstream::answering(Reply::json("{}"));
+    let proxy = Proxy::to(&upstream).start();
+    for post in [Post::new("{} "), Post::new("{} ").in_chunks_of(2)] {
+        let bytes = post.bytes();
+        let mut client = proxy.client();
+        client.send(&bytes[..bytes.len() - 1]);
+        client.finish_sending();
+        client.everything();
+    }
+    upstream.received_nothing();
+    assert_eq!(proxy.post(&Post::new("{}")).status, 200);
+    assert_eq!(upstream.only_request().body, b"{}");
+}
+
+#[test]
+fn a_caller_that_goes_away_does_not_spoil_the_connection_it_used_upstream() {
+    let gate = Gate::closed();
+    let holding = gate.clone();
+    let upstream = Upstream::scripted(move |request| {
+        let reply = Reply::session(&request.participant());
+        if request.participant() == "gone" {
+            reply.held_by(&holding)
+        } else {
+            reply
+        }
+    });
+    let proxy = Proxy::to(&upstream).start();
+    let mut client = proxy.client();
+    client.send(&Post::new(session("gone")).bytes());
+    upstream.wait_for(1);
+    drop(client);
+    let answer = proxy.post(&Post::new(session("here")));
+    assert_eq!(answer.json()["data"]["participant_unique_id1"], "here");
+    gate.open();
+    for number in 0..5 {
+        let id = number.to_string();
+        let answer = proxy.post(&Post::new(session(&id)));
+        assert_eq!(answer.json()["data"]["participant_unique_id1"], id);
+    }
+}
+
+#[test]
+fn a_unix_socket_of_mode_0600_serves_as_tcp_does() {
+    let upstream = Upstream::echoing();
+    let builder = Proxy::to(&upstream);
+    let path = builder.directory().join("proxy.sock");
+    let address = format!("unix:{}", path.display());
+    let proxy = builder.listen(Some(&address)).start();
+    assert_eq!(proxy.announced("proxy"), address);
+    assert_eq!(mode(&path), 0o600);
+    let mut client = Client::connect_unix(&path);
+    for id in ["a", "b"] {
+        let answer = client.post(&Post::new(session(id)));
+        assert_eq!(answer.json()["data"]["participant_unique_id1"], id);
+    }
+    for recorded in upstream.requests() {
+        recorded.verify(SECRET, USERNAME);
+    }
+    let ended = proxy.terminate();
+    assert_eq!(ended.status, Some(0), "{}", ended.output());
+    assert!(!path.exists(), "the socket was left behind");
+}
+
+#[test]
+fn a_unix_socket_gets_the_mode_that_the_configuration_sets() {
+    let upstream = Upstream::answering(Reply::json("{}"));
+    let builder = Proxy::to(&upstream).yaml("listeners:\n  proxy:\n    socket_mode: 0660\n");
+    let path = builder.directory().join("proxy.sock");
+    let address = format!("unix:{}", path.display());
+    let _proxy = builder.listen(Some(&address)).start();
+    assert_eq!(mode(&path), 0o660);
+}
+
+#[test]
+fn the_health_listener_may_be_a_unix_socket() {
+    let upstream = Upstream::answering(Reply::json("{}"));
+    let builder = Proxy::to(&upstream);
+    let path = builder.directory().join("health.sock");
+    let address = format!("unix:{}", path.display());
+    let _proxy = builder.health(Some(&address)).start();
+    assert_eq!(Client::connect_unix(&path).get("/livez").status, 200);
+}
+
+fn mode(path: &Path) -> u32 {
+    let metadata = std::fs::metadata(path).expect("a socket");
+    metadata.permissions().mode() & 0o777
+}
+
+/// Runs curl over HTTP/2 with prior knowledge; gives the status and the body. `None` where curl is missing.
+fn curl_over_h2c(arguments: &[&str], body: &[u8]) -> Option<(u16, String)> {
+    if !process::is_installed("curl", &["--http2-prior-knowledge", "--version"]) {
+        println!("skipped: no curl that speaks HTTP/2 is installed");
+        return None;
+    }
+    let mut all = vec![
+        "--silent",
+        "--show-error",
+        "--noproxy",
+        "*",
+        "--max-time",
+        "10",
+    ];
+    all.extend(["--http2-prior-knowledge", "--data-binary", "@-"]);
+    all.extend(["--write-out", "\n%{http_code} %{http_version}"]);
+    all.extend(arguments);
+    let ended = process::run("curl", &all, body);
+    assert_eq!(ended.status, Some(0), "{}", ended.output());
+    let output = String::from_utf8_lossy(&ended.stdout).into_owned();
+    let (body, line) = output.rsplit_once('\n').expect("what --write-out writes");
+    let (status, version) = line.split_once(' ').expect("two words");
+    assert_eq!(version, "2");
+    Some((status.parse().expect("a status"), body.to_owned()))
+}
+
+#[test]
+fn cleartext_http_2_is_served_and_goes_up_as_http_1_1() {
+    let upstream = Upstream::echoing();
+    let proxy = Proxy::to(&upstream).start();
+    let url = format!("http://{}{SESSIONS}?a=%2F", proxy.address("proxy"));
+    for size in [10, 65_537, 1_048_576] {
+        let mut body = session("h2c");
+        body.resize(body.len() + size, b' ');
+        body.truncate(1_048_576);
+        let Some((status, answer)) = curl_over_h2c(&[&url], &body) else {
+            return;
+        };
+        assert_eq!(status, 200, "{answer}");
+        assert!(answer.contains("\"h2c\""), "{answer}");
+        let recorded = upstream.requests().pop().expect("a request");
+        assert!(recorded.body == body, "the body came up changed");
+        assert_eq!(recorded.target(), format!("{SESSIONS}?a=%2F").as_bytes());
+        recorded.verify(SECRET, USERNAME);
+    }
+}
+
+#[test]
+fn over_http_2_the_same_is_refused_as_over_http_1_1() {
+    let upstream = Upstream::answering(Reply::json("{}"));
+    let proxy = Proxy::to(&upstream).start();
+    let base = format!("http://{}", proxy.address("proxy"));
+    let url = format!("{base}{SESSIONS}");
+    let nowhere = format!("{base}/nowhere");
+    let cases: [(&[&str], &[u8], u16, &str); 8] = [
+        (&[&url], b"not json", 400, "body_not_json"),
+        (&[&url], b"", 400, "body_not_json"),
+        (&[&nowhere], b"{}", 404, "route_not_found"),
+        (
+            &[&url, "--request", "PUT"],
+            b"{}",
+            405,
+            "method_not_allowed",
+        ),
+        (
+            &[&url, "--header", "Origin: http://localhost"],
+            b"{}",
+            403,
+            "browser_refused",
+        ),
+        (
+            &[&url, "--header", "Host: evil.example"],
+            b"{}",
+            421,
+            "host_refused",
+        ),
+        (
+            &[&url, "--header", "Content-Encoding: gzip"],
+            b"{}",
+            415,
+            "unsupported_encoding",
+        ),
+        (
+            &[&url, "--header", "Idempotency-Key;"],
+            b"{}",
+            400,
+            "bad_idempotency_key",
+        ),
+    ];
+    for (arguments, body, status, code) in cases {
+        let Some((was, answer)) = curl_over_h2c(arguments, body) else {
+            return;
+        };
+        assert_eq!(was, status, "{arguments:?}: {answer}");
+        let problem: serde_json::Value = serde_json::from_str(&answer).expect("a problem");
+        assert_eq!(problem["code"], code);
+        assert_eq!(problem["sent"], "no");
+    }
+    let large = json_of(1_048_577);
+    let (status, answer) = curl_over_h2c(&[&url], &large).expect("curl is installed");
+    assert_eq!(status, 413, "{answer}");
+    upstream.received_nothing();
+}
+
+/// Runs the script that opens one HTTP/2 connection and sends `streams` requests on it, `at_once` or one by one.
+/// `None` where Node is missing.
+fn node_over_h2c(proxy: &Proxy, streams: usize, order: &str) -> Option<Process> {
+    if !process::is_installed("node", &["--version"]) {
+        println!("skipped: node is not installed");
+        return None;
+    }
+    let mut command = Command::new("node");
+    command
+        .arg(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/clients/http2_streams.mjs"
+        ))
+        .arg(format!("http://{}", proxy.address("proxy")))
+        .args([SESSIONS, &streams.to_string(), order]);
+    Some(Process::start(command, b""))
+}
+
+#[test]
+fn many_streams_of_one_http_2_connection_get_each_its_own_answer() {
+    let upstream = Upstream::echoing();
+    let proxy = Proxy::to(&upstream).start();
+    let Some(node) = node_over_h2c(&proxy, 100, "at-once") else {
+        return;
+    };
+    let ended = node.end(Duration::from_secs(30));
+    assert_eq!(ended.status, Some(0), "{}", ended.output());
+    let requests = upstream.requests();
+    assert_eq!(requests.len(), 100);
+    for recorded in requests {
+        recorded.verify(SECRET, USERNAME);
+    }
+}
+
+#[test]
+fn an_http_2_connection_outlives_the_deadline_and_the_size_of_a_single_head() {
+    let gate = Gate::closed();
+    let holding = gate.clone();
+    let upstream =
+        Upstream::scripted(move |request| Reply::session(&request.participant()).held_by(&holding));
+    let yaml = "limits:\n  header_deadline: 200ms\n  header_bytes: 2KiB\n  target_bytes: 1KiB\n";
+    let proxy = Proxy::to(&upstream).yaml(yaml).start();
+    // A connection on which nothing happens is the clock: it hears nothing for longer than a head may take.
+    let mut clock = proxy.client();
+    let Some(node) = node_over_h2c(&proxy, 20, "one-by-one") else {
+        return;
+    };
+    upstream.wait_for(1);
+    assert!(!clock.hears_something_within(Duration::from_millis(600)));
+    gate.open();
+    let ended = node.end(Duration::from_secs(30));
+    assert_eq!(ended.status, Some(0), "{}", ended.output());
+    assert_eq!(upstream.requests().len(), 20);
+}
+
+#[test]
+fn a_refusal_over_http_2_is_always_heard_even_when_the_body_was_not_read() {
+    let upstream = Upstream::answering(Reply::json("{}"));
+    let proxy = Proxy::to(&upstream).start();
+    let url = format!("http://{}/nowhere", proxy.address("proxy"));
+    for round in 0..30 {
+        let Some((status, answer)) = curl_over_h2c(&[&url], &json_of(1_000)) else {
+            return;
+        };
+        assert_eq!(status, 404, "{round}: {answer}");
+    }
+    upstream.received_nothing();
+}

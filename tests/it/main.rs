@@ -1,0 +1,29 @@
+//! The program as its users meet it: the real binary over real sockets, against an upstream that does what a script says.
+//!
+//! One module per topic, one behaviour per test, and each test's name is the sentence that it holds true.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test ends by panicking, and says aloud what it skips"
+)]
+#![allow(
+    unreachable_pub,
+    reason = "in a test binary nothing is public; `pub` marks what a support module offers"
+)]
+
+mod access_log;
+mod answers;
+mod bounds;
+mod cli;
+mod clients;
+mod connections;
+mod health;
+mod lifecycle;
+mod refusals;
+mod scaffolding;
+mod secrets;
+mod signing;
+mod stress;
+mod support;
+mod tls;
