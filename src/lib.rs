@@ -45,6 +45,7 @@ pub mod clock;
 pub mod config;
 pub mod credentials;
 pub mod exchange;
+pub mod framing;
 pub mod ingo;
 pub mod lifecycle;
 pub mod listener;

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// Where the process stands between its start and its exit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,12 +27,19 @@ struct Inner {
     stage: watch::Sender<Stage>,
     running: AtomicUsize,
     /// Told whenever `running` falls to zero.
-    idle: tokio::sync::Notify,
+    idle: Notify,
+    open: AtomicUsize,
+    /// Told whenever `open` falls to zero.
+    flushed: Notify,
 }
 
 /// An exchange that runs; counted off when dropped.
 #[derive(Debug)]
 pub struct Running(Lifecycle);
+
+/// A connection that may hold answers which are written and not yet flushed; counted off when dropped.
+#[derive(Debug)]
+pub struct Open(Lifecycle);
 
 impl Default for Lifecycle {
     fn default() -> Self {
@@ -46,7 +53,9 @@ impl Lifecycle {
         Self(Arc::new(Inner {
             stage: watch::Sender::new(Stage::Serving),
             running: AtomicUsize::new(0),
-            idle: tokio::sync::Notify::new(),
+            idle: Notify::new(),
+            open: AtomicUsize::new(0),
+            flushed: Notify::new(),
         }))
     }
 
@@ -84,13 +93,18 @@ impl Lifecycle {
 
     /// Waits until no exchange runs.
     pub async fn idle(&self) {
-        loop {
-            let told = self.0.idle.notified();
-            if self.running() == 0 {
-                return;
-            }
-            told.await;
-        }
+        until_zero(&self.0.running, &self.0.idle).await;
+    }
+
+    /// Counts a connection in that must be given a moment to flush, until the answer is dropped.
+    pub fn open(&self) -> Open {
+        self.0.open.fetch_add(1, Ordering::AcqRel);
+        Open(self.clone())
+    }
+
+    /// Waits until no such connection is open.
+    pub async fn flushed(&self) {
+        until_zero(&self.0.open, &self.0.flushed).await;
     }
 }
 
@@ -99,5 +113,24 @@ impl Drop for Running {
         if self.0.0.running.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.0.0.idle.notify_waiters();
         }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if self.0.0.open.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.0.flushed.notify_waiters();
+        }
+    }
+}
+
+async fn until_zero(count: &AtomicUsize, told: &Notify) {
+    loop {
+        // Registered before the count is looked at, so that no telling is missed.
+        let next = told.notified();
+        if count.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        next.await;
     }
 }

@@ -14,19 +14,26 @@ use crate::{
     admin::{Control, Health},
     bounds::{Memory, Turns},
     clock::Clock,
-    config::{Config, Listener},
+    config::{Config, Limits, Listener},
     credentials::{Credential, SecretError},
     exchange::hosts::Hosts,
     exchange::{Destination, Proxy, ProxyApp, overloaded_connection},
     lifecycle::{Lifecycle, Stage},
-    listener::{BindError, Bound, BoundAddress, ConnectionLimits, bind, serve},
+    listener::{BindError, Bound, BoundAddress, ConnectionLimits, Listening, bind},
     problem::Code,
     telemetry::Metrics,
     upstream::{RootsError, Upstreams},
 };
 
-/// Connections on the health and admin listeners: a kubelet, a few scrapers, a person.
-const OPERATOR_CONNECTIONS: usize = 256;
+/// The health and admin listeners serve a kubelet, a few scrapers, a person; whoever else connects must not keep those out.
+const OPERATOR_LIMITS: ConnectionLimits = ConnectionLimits {
+    connections: 1024,
+    head_bytes: 16 * 1024,
+    head_deadline: Duration::from_secs(5),
+    idle_timeout: Duration::from_secs(5),
+};
+/// HTTP/2 callers are given this long to take what was written for them and to hear that the connection ends.
+const FLUSH: Duration = Duration::from_secs(1);
 
 /// A proxy whose sockets are bound and whose credentials are loaded.
 #[derive(Debug)]
@@ -176,46 +183,35 @@ impl Server {
 
         let mut accepting = JoinSet::new();
         let metrics = proxy.metrics.clone();
-        let refusal = move || {
-            metrics.reject(Code::Overloaded);
-            overloaded_connection()
+        let listening = Listening {
+            name: "proxy",
+            bound: proxy_socket,
+            app: ProxyApp::new(proxy.clone()),
+            limits: connection_limits(&config.limits),
+            memory: proxy.memory.clone(),
+            lifecycle: Some(lifecycle.clone()),
+            refusal: Box::new(move || {
+                metrics.reject(Code::Overloaded);
+                overloaded_connection()
+            }),
         };
-        let limits = connection_limits(&config, config.limits.inbound_connections);
-        let app = ProxyApp::new(proxy.clone());
-        accepting.spawn(async move {
-            serve("proxy", proxy_socket, app, limits, refusal, callers).await
-        });
-
-        let limits = connection_limits(&config, OPERATOR_CONNECTIONS);
-        let health = Health::app(
-            proxy.clone(),
-            hosts(&config.listeners.health, &health_socket),
-        );
-        let watch = operators.clone();
-        tokio::spawn(async move {
-            serve(
-                "health",
-                health_socket,
-                health,
-                limits,
-                overloaded_connection,
-                watch,
-            )
-            .await
-        });
+        accepting.spawn(listening.serve(callers));
+        let for_operators = |name, bound, app| Listening {
+            name,
+            bound,
+            app,
+            limits: OPERATOR_LIMITS,
+            memory: proxy.memory.clone(),
+            lifecycle: None,
+            refusal: Box::new(overloaded_connection),
+        };
+        let hosts = hosts(&config.listeners.health, &health_socket);
+        let health = for_operators("health", health_socket, Health::app(proxy.clone(), hosts));
+        tokio::spawn(health.serve(operators.clone()));
         if let (Some(socket), Some(listener)) = (admin_socket, &config.listeners.admin) {
-            let control = Control::app(configuration, lifecycle.clone(), hosts(listener, &socket));
-            tokio::spawn(async move {
-                serve(
-                    "admin",
-                    socket,
-                    control,
-                    limits,
-                    overloaded_connection,
-                    operators,
-                )
-                .await
-            });
+            let hosts = Hosts::of(&socket.address, &listener.hosts);
+            let control = Control::app(configuration, lifecycle.clone(), hosts);
+            tokio::spawn(for_operators("admin", socket, control).serve(operators));
         }
         tokio::spawn(async move { upstreams.warm_up().await });
 
@@ -259,20 +255,18 @@ async fn leave(
             "exchanges were cut off, because shutdown_limit passed before they ended; their outcome is not known"
         );
     }
+    let _flushed_or_late = timeout(FLUSH, lifecycle.flushed()).await;
 }
 
 fn hosts(listener: &Listener, socket: &Bound) -> Hosts {
     Hosts::of(&socket.address, &listener.hosts)
 }
 
-fn connection_limits(config: &Config, connections: usize) -> ConnectionLimits {
+fn connection_limits(limits: &Limits) -> ConnectionLimits {
     ConnectionLimits {
-        connections,
-        head_bytes: config.limits.header_bytes,
-        head_deadline: config.limits.header_deadline,
-        idle_timeout: config
-            .limits
-            .inbound_idle_timeout
-            .max(Duration::from_secs(1)),
+        connections: limits.inbound_connections,
+        head_bytes: limits.header_bytes,
+        head_deadline: limits.header_deadline,
+        idle_timeout: limits.inbound_idle_timeout,
     }
 }

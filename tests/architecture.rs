@@ -19,12 +19,13 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("ingo", &[]),
     ("problem", &[]),
     ("retry", &["ingo"]),
+    ("framing", &[]),
     ("bounds", &[]),
     ("lifecycle", &[]),
     ("config", &["ingo", "signing"]),
     ("credentials", &["config", "secret", "signing"]),
     ("telemetry", &["config", "ingo", "problem"]),
-    ("listener", &["config"]),
+    ("listener", &["bounds", "config", "framing", "lifecycle"]),
     ("upstream", &["bounds", "config", "telemetry"]),
     (
         "exchange",
@@ -33,6 +34,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "clock",
             "config",
             "credentials",
+            "framing",
             "ingo",
             "lifecycle",
             "listener",
@@ -76,7 +78,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// Bytes and times go in, values come out.
-const PURE: &[&str] = &["signing", "ingo", "problem", "retry"];
+const PURE: &[&str] = &["framing", "signing", "ingo", "problem", "retry"];
 /// What a pure module has no business with.
 const IMPURE: &[&str] = &[
     "pingora",

@@ -18,8 +18,6 @@ pub struct Control {
     lifecycle: Lifecycle,
 }
 
-const IDLE_SECONDS: u64 = 75;
-
 impl Control {
     /// The admin pages. `configuration` is shown as it is: it must be redacted.
     pub fn app(configuration: String, lifecycle: Lifecycle, hosts: Hosts) -> PageApp {
@@ -29,7 +27,6 @@ impl Control {
                 lifecycle,
             }),
             hosts,
-            IDLE_SECONDS,
         )
     }
 

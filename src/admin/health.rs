@@ -21,13 +21,10 @@ pub struct Health {
 
 /// The Prometheus text format.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-/// Probes and scrapes come every few seconds: their connections are kept for a few of them.
-const IDLE_SECONDS: u64 = 75;
-
 impl Health {
     /// The health pages of `proxy`.
     pub fn app(proxy: Arc<Proxy>, hosts: Hosts) -> PageApp {
-        PageApp::new(Pages::Health(Self { proxy }), hosts, IDLE_SECONDS)
+        PageApp::new(Pages::Health(Self { proxy }), hosts)
     }
 
     pub(super) fn page(&self, method: &Method, path: &[u8]) -> Page {

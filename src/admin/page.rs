@@ -26,6 +26,8 @@ pub(super) struct Page {
     pub(super) body: Bytes,
 }
 
+/// Anybody in the pod's network may connect to the health listener: idle connections must not keep the kubelet out.
+const IDLE_SECONDS: u64 = 5;
 const TEXT: &str = "text/plain; charset=utf-8";
 
 impl Page {
@@ -67,16 +69,11 @@ pub(super) enum Pages {
 pub struct PageApp {
     pages: Pages,
     hosts: Hosts,
-    idle_seconds: u64,
 }
 
 impl PageApp {
-    pub(super) fn new(pages: Pages, hosts: Hosts, idle_seconds: u64) -> Self {
-        Self {
-            pages,
-            hosts,
-            idle_seconds,
-        }
+    pub(super) fn new(pages: Pages, hosts: Hosts) -> Self {
+        Self { pages, hosts }
     }
 
     fn answer(&self, head: &RequestHeader) -> Page {
@@ -113,19 +110,19 @@ impl HttpServerApp for PageApp {
         mut session: ServerSession,
         _shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
-        session.set_keepalive(Some(self.idle_seconds));
-        if let Some(guarded) = session.as_http1().and_then(|s| Guarded::of(s.stream())) {
-            guarded.expect_head();
-        }
+        session.set_keepalive(Some(IDLE_SECONDS));
         // What cannot be read gets no answer here: nobody but operators' tools calls, and they can.
         if !session.read_request().await.ok()? {
             return None;
         }
-        if let Some(guarded) = session.as_http1().and_then(|s| Guarded::of(s.stream())) {
-            guarded.head_complete();
-        }
+        // The pages go by Pingora's view of the target; the guard's is dropped, so that it does not pile up.
+        drop(
+            session
+                .as_http1()
+                .and_then(|s| Guarded::of(s.stream())?.target()),
+        );
         if session.get_keepalive().is_some() {
-            session.set_keepalive(Some(self.idle_seconds));
+            session.set_keepalive(Some(IDLE_SECONDS));
         }
         let head_only = session.req_header().method == Method::HEAD;
         let page = self.answer(session.req_header());

@@ -34,6 +34,7 @@ impl Proxy {
     pub(super) fn admit(
         &self,
         head: &RequestHeader,
+        received: Option<Vec<u8>>,
         trail: &mut Trail,
     ) -> Result<Admitted<'_>, Rejection> {
         let headers = &head.headers;
@@ -46,7 +47,9 @@ impl Proxy {
                 "Content-Length is repeated, or Transfer-Encoding stands in an HTTP/2 request",
             ));
         }
-        let target = origin_form(head.raw_path())?;
+        // Pingora rewrites request lines; what the guard saw is what came. HTTP/2 has no request line.
+        let received = received.unwrap_or_else(|| head.raw_path().to_owned());
+        let (authority, target) = split_target(&received);
         if target.len() > self.limits.target_bytes {
             return Err(Rejection::unsent(
                 Code::TargetTooLong,
@@ -57,14 +60,14 @@ impl Proxy {
                 ),
             ));
         }
-        self.check_host(head)?;
+        self.check_host(head, authority)?;
         check_browser(headers, &[b"none"])?;
         let destination = self.route(&head.method, target)?;
         trail.route = Some(destination.route);
         if head.method != Method::POST {
             return Err(method_not_allowed());
         }
-        let expects_continue = check_expectation(headers)?;
+        let expects_continue = check_expectation(head)?;
         check_encoding(headers)?;
         Ok(Admitted {
             destination,
@@ -77,13 +80,11 @@ impl Proxy {
     }
 
     /// A web page can make a browser resolve its own name to 127.0.0.1 (DNS rebinding); the `Host` gives it away.
-    fn check_host(&self, head: &RequestHeader) -> Result<(), Rejection> {
-        let host = head
-            .headers
-            .get(header::HOST)
-            .map(HeaderValue::as_bytes)
-            .or_else(|| head.uri.authority().map(|a| a.as_str().as_bytes()));
-        self.hosts.check(host)
+    fn check_host(&self, head: &RequestHeader, authority: Option<&[u8]>) -> Result<(), Rejection> {
+        let h2_authority = head.uri.authority().map(|a| a.as_str().as_bytes());
+        let host = head.headers.get(header::HOST).map(HeaderValue::as_bytes);
+        // RFC 9112 §3.2.2: the target's authority goes before Host.
+        self.hosts.check(authority.or(h2_authority).or(host))
     }
 
     fn route(&self, method: &Method, target: &[u8]) -> Result<&Destination, Rejection> {
@@ -158,27 +159,20 @@ fn method_not_allowed() -> Rejection {
     Rejection::unsent(Code::MethodNotAllowed, "Ingo's calls are POST requests")
 }
 
-/// Path and query of a target: we are the origin server's gateway, so an absolute-form target goes up in origin-form
-/// (RFC 9112 §3.2.1 and §3.2.2).
-fn origin_form(target: &[u8]) -> Result<&[u8], Rejection> {
-    if target.contains(&b'#') {
-        return Err(Rejection::unsent(
-            Code::BadRequest,
-            "the target has a fragment",
-        )); // RFC 9112 §3.2
-    }
-    let Some(scheme_end) = target
-        .windows(3)
-        .position(|w| w == b"://")
-        .filter(|_| !target.starts_with(b"/"))
-    else {
-        return Ok(target);
+/// Authority, if there is one, and path with query: we are the origin server's gateway, so an absolute-form target goes up in
+/// origin-form (RFC 9112 §3.2.1 and §3.2.2).
+fn split_target(target: &[u8]) -> (Option<&[u8]>, &[u8]) {
+    let scheme_end = target.windows(3).position(|w| w == b"://");
+    let Some(scheme_end) = scheme_end.filter(|_| !target.starts_with(b"/")) else {
+        return (None, target);
     };
     let after = &target[scheme_end + 3..];
-    Ok(after
+    let path_at = after
         .iter()
         .position(|b| matches!(b, b'/' | b'?'))
-        .map_or(b"/".as_slice(), |at| &after[at..]))
+        .unwrap_or(after.len());
+    let (authority, path) = after.split_at(path_at);
+    (Some(authority), if path.is_empty() { b"/" } else { path })
 }
 
 /// Browsers name where a request comes from; services and command lines do not.
@@ -199,10 +193,11 @@ pub(crate) fn check_browser(headers: &HeaderMap, allowed_sites: &[&[u8]]) -> Res
     ))
 }
 
-/// Whether the caller waits for `100 Continue` (RFC 9110 §10.1.1).
-fn check_expectation(headers: &HeaderMap) -> Result<bool, Rejection> {
-    let mut expectations = headers.get_all(header::EXPECT).iter();
+/// Whether the caller waits for `100 Continue` (RFC 9110 §10.1.1; HTTP/1.0 knows none).
+fn check_expectation(head: &RequestHeader) -> Result<bool, Rejection> {
+    let mut expectations = head.headers.get_all(header::EXPECT).iter();
     match (expectations.next(), expectations.next()) {
+        _ if head.version < http::Version::HTTP_11 => Ok(false),
         (None, _) => Ok(false),
         (Some(value), None) if value.as_bytes().eq_ignore_ascii_case(b"100-continue") => Ok(true),
         (Some(_), _) => Err(Rejection::unsent(

@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use pingora::{ErrorType, protocols::http::ServerSession};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Proxy, Rejection, admit::Admitted};
+use super::{Proxy, Rejection, admit::Admitted, session::guards_refusal};
 use crate::{
     bounds::Reservation,
     ingo::{Facts, check_json},
@@ -39,7 +39,7 @@ impl Proxy {
     ) -> Result<Body, Rejection> {
         trail.progress.stopwatch.enter(Phase::ReadBody);
         let limit = deadline.min(Instant::now() + self.limits.body_deadline);
-        if admitted.expects_continue && session.as_http1().is_some() {
+        if admitted.expects_continue && admitted.content_length != Some(0) {
             within(limit, continue_reading(session)).await??;
         }
         let mut memory = self.memory.reserve();
@@ -62,11 +62,7 @@ impl Proxy {
     ) -> Result<Bytes, Rejection> {
         let mut whole = Bytes::new();
         let mut joined = BytesMut::new();
-        while let Some(part) = session
-            .read_request_body()
-            .await
-            .map_err(|e| unreadable(&e))?
-        {
+        while let Some(part) = read_part(session).await? {
             if whole.len() + joined.len() + part.len() > self.limits.body_bytes {
                 return Err(self.body_too_large());
             }
@@ -94,6 +90,13 @@ impl Proxy {
         } else {
             joined.freeze()
         })
+    }
+}
+
+async fn read_part(session: &mut ServerSession) -> Result<Option<Bytes>, Rejection> {
+    match session.read_request_body().await {
+        Ok(part) => Ok(part),
+        Err(error) => Err(guards_refusal(session).unwrap_or_else(|| unreadable(&error))),
     }
 }
 

@@ -40,11 +40,17 @@ impl Hosts {
     }
 }
 
+/// The name in `host` or `host:port`; nothing where it is neither.
 fn without_port(host: &str) -> &str {
-    if let Some(end) = host.find(']').filter(|_| host.starts_with('[')) {
-        return &host[1..end];
-    }
-    host.split(':').next().unwrap_or_default()
+    let (name, rest) = match host.strip_prefix('[').and_then(|h| h.split_once(']')) {
+        Some(bracketed) => bracketed,
+        None => host.split_at(host.find(':').unwrap_or(host.len())),
+    };
+    let is_port = rest.is_empty()
+        || rest
+            .strip_prefix(':')
+            .is_some_and(|p| p.bytes().all(|b| b.is_ascii_digit()));
+    if is_port { name } else { "" }
 }
 
 /// `localhost` and names below it never leave the host (RFC 6761 §6.3).
@@ -86,6 +92,9 @@ mod tests {
             "127.0.0.1.evil.example",
             "",
             "[::2]",
+            "[::1].evil.example",
+            "localhost:80.evil.example",
+            "localhost:80:80",
             "\u{e9}",
         ] {
             assert!(hosts.check(Some(bad.as_bytes())).is_err(), "{bad}");

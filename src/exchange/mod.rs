@@ -1,6 +1,6 @@
 //! One caller request and its answer, whatever happens between.
 //!
-//! The stages, in order: `framing` and `admit` judge the head, `body` reads the rest, `attempt` signs and sends, `respond`
+//! The stages, in order: `admit` judges the head, `body` reads the rest, `attempt` signs and sends, `respond`
 //! answers. Each takes what the one before made; all of them refuse with a [`Rejection`]. This file runs them, and makes
 //! sure that every exchange is answered, counted and logged once, also where one panics.
 
@@ -8,7 +8,6 @@ mod admit;
 mod attempt;
 mod body;
 mod failure;
-mod framing;
 pub mod hosts;
 mod rejection;
 mod respond;
@@ -30,6 +29,7 @@ use crate::{
     credentials::Credential,
     ingo::{Facts, Route},
     lifecycle::{Lifecycle, Stage},
+    listener::Guarded,
     problem::Code,
     telemetry::{Ending, InFlight, Metrics, Outcome, Phase, Trail},
     upstream::Upstream,
@@ -85,14 +85,10 @@ impl Proxy {
         session: &mut ServerSession,
         trail: &mut Trail,
     ) -> Result<Reply, Rejection> {
-        if let Some(http1) = session.as_http1() {
-            let raw = http1.get_headers_raw_bytes();
-            framing::check(&raw).map_err(|why| Rejection::unsent(Code::BadRequest, why))?;
-            if raw.len() > self.limits.header_bytes {
-                return Err(Rejection::head_too_large());
-            }
-        }
-        let admitted = self.admit(session.req_header(), trail)?;
+        let received = session
+            .as_http1()
+            .and_then(|http1| Guarded::of(http1.stream())?.target());
+        let admitted = self.admit(session.req_header(), received, trail)?;
         if self.lifecycle.stage() == Stage::Draining {
             return Err(Rejection::try_again(
                 Code::Draining,
@@ -100,7 +96,6 @@ impl Proxy {
                 1,
             ));
         }
-        let counted = self.metrics.in_flight(admitted.destination.route);
         let began = Instant::from_std(trail.progress.stopwatch.started());
         let deadline = began + admitted.destination.deadline;
 
@@ -108,6 +103,7 @@ impl Proxy {
         let turn = self.turns.take().await.map_err(|_| {
             body::overloaded("as many exchanges run as limits.exchanges_in_flight allows")
         })?;
+        let counted = self.metrics.in_flight(admitted.destination.route);
         let body = self.read_body(session, &admitted, deadline, trail).await?;
         let mut keyed = Keyed::new(admitted, body, trail);
         let answer = self.attempts(&mut keyed, deadline, trail).await?;

@@ -47,12 +47,4 @@ impl Rejection {
             ..Self::unsent(Code::BadRequest, detail)
         }
     }
-
-    /// A request head over its limit.
-    pub fn head_too_large() -> Self {
-        Self::unsent(
-            Code::HeadersTooLarge,
-            "the request head is larger than limits.header_bytes",
-        )
-    }
 }

@@ -99,8 +99,11 @@ fn finish(
     if let Some(key) = &trail.idempotency_key {
         head.insert_header("Idempotency-Key", key.as_str())?;
     }
-    // RFC 9110 §8.6: a 204 has none.
-    if head.status != StatusCode::NO_CONTENT {
+    // RFC 9110 §8.6: a 204 has none, and a 304's would be that of a body it does not have.
+    if !matches!(
+        head.status,
+        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+    ) {
         head.insert_header(header::CONTENT_LENGTH, length.to_string())?;
     }
     Ok(())

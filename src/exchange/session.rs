@@ -19,23 +19,26 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Proxy, Rejection, Reply, broken};
+use super::{Proxy, Rejection, Reply, body::overloaded, broken};
 use crate::{
+    framing,
     lifecycle::Stage,
-    listener::{Guarded, HeadFault},
+    listener::{Fault, Guarded, H2_STREAMS},
     problem::Code,
     telemetry::{Outcome, Phase, Trail},
 };
 
 /// A caller that stops reading its answer holds memory and a turn; after this it is given up.
 const WRITE_DEADLINE: Duration = Duration::from_secs(30);
+/// A refusal costs a caller little to ask for, so it is given less time to read one.
+const REFUSAL_DEADLINE: Duration = Duration::from_secs(5);
 /// Having refused a body, this much more of it is read and discarded, so that the caller gets to read the answer:
 /// closing with unread bytes resets the connection.
 const LINGER_BYTES: u64 = 256 * 1024;
 /// How long that may take.
 const LINGER: Duration = Duration::from_secs(1);
-/// HTTP/2 streams a connection may have open at once: a bound for what it can buffer before we read.
-const H2_STREAMS: u32 = 128;
+/// What a stream's header fields may take before anybody has looked at them.
+const H2_HEADER_BYTES: usize = 16 * 1024;
 
 /// [`Proxy`] as Pingora's application.
 #[derive(Debug)]
@@ -62,7 +65,7 @@ impl HttpServerApp for ProxyApp {
         _shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
         let proxy = &self.proxy;
-        proxy.expect_head(&mut session);
+        proxy.prepare(&mut session);
         let read = read_head(&mut session).await;
         let _running = proxy.lifecycle.begin();
         let mut trail = Trail::begin(Instant::now());
@@ -80,23 +83,26 @@ impl HttpServerApp for ProxyApp {
             Head::Refused(rejection) => Err(rejection),
             Head::None => return None,
         };
-        if result
-            .as_ref()
-            .is_err_and(|rejection| ends_connection(rejection.code))
-        {
+        let untrusted = matches!(&result, Err(rejection) if ends_connection(rejection.code));
+        if untrusted {
             session.set_keepalive(None);
         }
         let reply = result
             .or_else(|rejection| Proxy::refuse(&rejection, &trail).ok_or(()))
             .ok()?;
-        proxy.reply(session, reply, trail).await
+        // Nothing is left to answer with here; the connection is closed.
+        let replied = AssertUnwindSafe(proxy.reply(session, reply, trail)).catch_unwind();
+        replied.await.unwrap_or_else(|_panic| {
+            proxy.metrics.panicked();
+            None
+        })
     }
 
     fn h2_options(&self) -> Option<H2Options> {
         let mut options = default_h2_options();
         options.max_concurrent_streams(H2_STREAMS);
         options.max_header_list_size(
-            u32::try_from(self.proxy.limits.header_bytes).unwrap_or(u32::MAX),
+            u32::try_from(self.proxy.limits.header_bytes.min(H2_HEADER_BYTES)).unwrap_or(u32::MAX),
         );
         Some(options)
     }
@@ -116,48 +122,55 @@ enum Head {
 
 async fn read_head(session: &mut ServerSession) -> Head {
     let error = match session.read_request().await {
-        Ok(true) => {
-            if let Some(guarded) = session.as_http1().and_then(|s| Guarded::of(s.stream())) {
-                guarded.head_complete();
-            }
-            return Head::Complete;
-        }
+        Ok(true) => return Head::Complete,
         Ok(false) => return Head::None,
         Err(error) => error,
     };
-    let refused = |code, detail| Head::Refused(Rejection::unsent(code, detail));
-    let fault = session
-        .as_http1()
-        .and_then(|s| Guarded::of(s.stream()))
-        .and_then(Guarded::fault);
     // The error itself is told to nobody: it quotes the request.
-    match (fault, error.etype()) {
-        (Some(HeadFault::LineTooLarge), _) => refused(
+    if let Some(rejection) = guards_refusal(session) {
+        return Head::Refused(rejection);
+    }
+    match error.etype() {
+        ErrorType::InvalidHTTPHeader if is_too_many_headers(&error) => {
+            Head::Refused(Rejection::unsent(
+                Code::HeadersTooLarge,
+                "the request has more than 256 header fields",
+            ))
+        }
+        ErrorType::InvalidHTTPHeader => Head::Refused(Rejection::unsent(
+            Code::BadRequest,
+            "the request head cannot be read",
+        )),
+        _ => Head::None,
+    }
+}
+
+fn is_too_many_headers(error: &pingora::Error) -> bool {
+    let cause = error.cause.as_ref();
+    cause.is_some_and(|c| c.to_string().contains("too many headers"))
+}
+
+/// What the caller is told where the guard let no more of the connection pass.
+pub(super) fn guards_refusal(session: &ServerSession) -> Option<Rejection> {
+    let fault = Guarded::of(session.as_http1()?.stream())?.fault()?;
+    Some(match fault {
+        Fault::Framing(framing::Fault::Untrusted(why)) => Rejection::unsent(Code::BadRequest, why),
+        Fault::Framing(framing::Fault::LineTooLarge) => Rejection::unsent(
             Code::TargetTooLong,
             "the request line is larger than limits.header_bytes",
         ),
-        (Some(HeadFault::TooLarge), _) => Head::Refused(Rejection::head_too_large()),
-        (Some(HeadFault::TooSlow), _) => refused(
+        Fault::Framing(framing::Fault::HeadTooLarge) => Rejection::unsent(
+            Code::HeadersTooLarge,
+            "the request head is larger than limits.header_bytes",
+        ),
+        Fault::TooSlow => Rejection::unsent(
             Code::BodyTimeout,
             "the request head was not complete in time; the limit is limits.header_deadline",
         ),
-        (None, ErrorType::InvalidHTTPHeader)
-            if error
-                .cause
-                .as_ref()
-                .is_some_and(|c| c.to_string().contains("too many headers")) =>
-        {
-            refused(
-                Code::HeadersTooLarge,
-                "the request has more than 256 header fields",
-            )
+        Fault::NoMemory => {
+            overloaded("the proxy holds as many bytes of requests as limits.buffered_bytes allows")
         }
-        (None, ErrorType::InvalidHTTPHeader) => refused(
-            Code::BadRequest,
-            "the request head cannot be read, or its framing cannot be trusted",
-        ),
-        (None, _) => Head::None,
-    }
+    })
 }
 
 /// Whether nothing that follows on the connection can be trusted to be a request: where a head or a body ended is not
@@ -174,13 +187,10 @@ fn ends_connection(code: Code) -> bool {
 }
 
 impl Proxy {
-    fn expect_head(&self, session: &mut ServerSession) {
+    fn prepare(&self, session: &mut ServerSession) {
         let ServerSession::H1(http1) = session else {
             return;
         };
-        if let Some(guarded) = Guarded::of(http1.stream()) {
-            guarded.expect_head();
-        }
         http1.set_pipelining_enabled(true);
         // Until the first byte of a head, this is the only time-out; after it, the guard's.
         session.set_keepalive(Some(self.idle_seconds()));
@@ -188,7 +198,11 @@ impl Proxy {
 
     /// Keeps the connection where the caller and the stage of our life allow it.
     fn settle_keepalive(&self, session: &mut ServerSession) {
-        let keep = session.get_keepalive().is_some() && self.lifecycle.stage() == Stage::Serving;
+        // Whoever sent CONNECT takes what follows for the inside of a tunnel (RFC 9110 §9.3.6).
+        let tunnel = session.req_header().method == http::Method::CONNECT;
+        let keep = session.get_keepalive().is_some()
+            && !tunnel
+            && self.lifecycle.stage() == Stage::Serving;
         session.set_keepalive(keep.then(|| self.idle_seconds()));
     }
 
@@ -205,17 +219,24 @@ impl Proxy {
         mut trail: Trail,
     ) -> Option<ReusedHttpStream> {
         trail.progress.stopwatch.enter(Phase::WriteAnswer);
+        if self.lifecycle.stage() != Stage::Serving {
+            session.set_keepalive(None);
+        }
         let Reply {
             head,
             body,
             mut ending,
             _held,
         } = reply;
+        let deadline = match ending.outcome {
+            Outcome::Answered => WRITE_DEADLINE,
+            Outcome::Rejected | Outcome::Failed | Outcome::Aborted => REFUSAL_DEADLINE,
+        };
         let writing = async {
             session.write_response_header(head).await?;
             session.write_response_body(body, true).await
         };
-        let written = matches!(timeout(WRITE_DEADLINE, writing).await, Ok(Ok(())));
+        let written = matches!(timeout(deadline, writing).await, Ok(Ok(())));
         if !written {
             ending.outcome = Outcome::Aborted;
         }

@@ -157,23 +157,37 @@ impl Route {
     }
 }
 
-/// Whether every server reads `path` alike: no dot segments, no empty segments, no encoded `.`, `/` or `\`, and only
-/// visible ASCII other than `\`.
+/// Whether every server reads `path` alike: no dot segments (with parameters or without), no empty segments, no `\`, only
+/// visible ASCII, and nothing percent-encoded that means another path once it is decoded.
 ///
 /// RFC 3986 §6.2.2 lets a server decode and remove these before it routes, so that a prefix check made here would
 /// not hold there.
 fn is_unambiguous(path: &[u8]) -> bool {
     let visible = path.iter().all(|b| b.is_ascii_graphic() && *b != b'\\');
     let empty_segment = path.windows(2).any(|w| w == b"//");
-    let dot_segment = path
-        .split(|b| *b == b'/')
-        .any(|s| matches!(s, b"." | b".."));
-    let encoded = path.windows(3).any(|w| {
-        [b"%2e", b"%2f", b"%5c"]
-            .iter()
-            .any(|e| w.eq_ignore_ascii_case(*e))
+    let mut segments = path.split(|b| *b == b'/');
+    // Some servers take `..;x` for `..` with a parameter.
+    let dot_segment = segments.any(|s| {
+        let name = s.split(|b| *b == b';').next().unwrap_or_default();
+        matches!(name, b"." | b"..")
     });
-    visible && !empty_segment && !dot_segment && !encoded
+    visible && !empty_segment && !dot_segment && escapes(path).all(|e| e.is_some_and(is_harmless))
+}
+
+/// What each `%` in `path` stands for; `None` where it is not followed by two hexadecimal digits.
+fn escapes(path: &[u8]) -> impl Iterator<Item = Option<u8>> + '_ {
+    let digit = |b: u8| (b as char).to_digit(16);
+    let percent = path.iter().enumerate().filter(|(_, b)| **b == b'%');
+    percent.map(move |(at, _)| {
+        let (high, low) = (digit(*path.get(at + 1)?)?, digit(*path.get(at + 2)?)?);
+        u8::try_from(high * 16 + low).ok()
+    })
+}
+
+/// Whether an escaped byte means the same decoded or not: no `.`, `/`, `\`, `;`, `%` (which would be decoded twice), and no
+/// control character.
+fn is_harmless(byte: u8) -> bool {
+    !matches!(byte, b'.' | b'/' | b'\\' | b';' | b'%' | 0..=0x1f | 0x7f)
 }
 
 #[cfg(test)]
@@ -240,6 +254,15 @@ mod tests {
             "/api/v4/a%2fb",
             "/api/v4/a%2Fb",
             "/api/v4/a%5cb",
+            "/api/v4/x/..;/y",
+            "/api/v4/x/.;a=b/y",
+            "/api/v4/%252e%252e/x",
+            "/api/v4/a%00",
+            "/api/v4/a%0d%0a",
+            "/api/v4/a%3b",
+            "/api/v4/a%7f",
+            "/api/v4/a%2",
+            "/api/v4/a%zz",
             "/api/v4/a\\b",
             "/api/v4/a b",
             "/api/v4/a\tb",

@@ -6,11 +6,14 @@ use std::{
     os::{
         fd::{IntoRawFd as _, RawFd},
         unix::{
-            fs::{FileTypeExt as _, PermissionsExt as _},
+            fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
             net::{UnixListener, UnixStream},
         },
     },
     path::{Path, PathBuf},
+    sync::mpsc,
+    thread,
+    time::Duration,
 };
 
 use crate::config::Address;
@@ -34,18 +37,22 @@ pub enum BoundAddress {
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
+        /// Device and inode of the socket file, by which it is told from a successor's.
+        file: (u64, u64),
     },
 }
 
 impl BoundAddress {
     /// Whether only this host can reach it over IP. A Unix socket has no `Host` to be deceived by.
     pub fn is_loopback_ip(&self) -> bool {
-        matches!(self, Self::Tcp(address) if address.ip().is_loopback())
+        matches!(self, Self::Tcp(address) if address.ip().to_canonical().is_loopback())
     }
 
     /// Removes what the socket leaves behind in the file system.
     pub fn clean_up(&self) {
-        if let Self::Unix { path, .. } = self {
+        if let Self::Unix { path, file, .. } = self
+            && identity(path).is_ok_and(|found| found == *file)
+        {
             // Whether it could be removed or not, the process ends; the next one replaces a dead socket.
             let _result = fs::remove_file(path);
         }
@@ -118,9 +125,11 @@ pub fn bind(address: &Address) -> Result<Bound, BindError> {
             };
             let listener = bind_unix(path, *mode).map_err(refused)?;
             listener.set_nonblocking(true).map_err(refused)?;
+            let file = identity(path).map_err(refused)?;
             let address = BoundAddress::Unix {
                 path: path.clone(),
                 mode: *mode,
+                file,
             };
             Ok(Bound {
                 fd: listener.into_raw_fd(),
@@ -130,26 +139,53 @@ pub fn bind(address: &Address) -> Result<Bound, BindError> {
     }
 }
 
-/// Binds under a temporary name, sets the mode, then renames: nobody can connect in between with other permissions, and a
+/// Binds in a directory of our own, sets the mode, then renames: nobody can connect in between with other permissions, and a
 /// socket that a dead process left behind is replaced in one step.
 fn bind_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
+    make_way(path)?;
+    let mut private = path.as_os_str().to_owned();
+    private.push(format!(".{}", std::process::id()));
+    let private = PathBuf::from(private);
+    fs::DirBuilder::new().mode(0o700).create(&private)?;
+    let socket = private.join("s");
+    let bound = UnixListener::bind(&socket).and_then(|listener| {
+        fs::set_permissions(&socket, fs::Permissions::from_mode(mode))?;
+        fs::rename(&socket, path)?;
+        Ok(listener)
+    });
+    // What is left of it, where something failed.
+    let _removed = fs::remove_file(&socket);
+    let _removed = fs::remove_dir(&private);
+    bound
+}
+
+/// Makes sure that nothing at `path` is in use: only a socket that refuses connections is dead.
+fn make_way(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
         Ok(found) if !found.file_type().is_socket() => {
             return Err(io::Error::other(
                 "there is a file of that name that is no socket; remove it or choose another path",
             ));
         }
-        Ok(_) if UnixStream::connect(path).is_ok() => return Err(io::ErrorKind::AddrInUse.into()),
-        Ok(_) | Err(_) => {}
+        Ok(_) => {}
     }
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(format!(".{}", std::process::id()));
-    let temporary = PathBuf::from(temporary);
-    let listener = UnixListener::bind(&temporary)?;
-    fs::set_permissions(&temporary, fs::Permissions::from_mode(mode))
-        .and_then(|()| fs::rename(&temporary, path))
-        .inspect_err(|_| {
-            let _result = fs::remove_file(&temporary);
-        })?;
-    Ok(listener)
+    // Connecting to a socket whose queue is full would block; who does not answer for so long is alive.
+    let (tell, told) = mpsc::channel();
+    let probed = path.to_owned();
+    thread::spawn(move || tell.send(UnixStream::connect(probed).map(drop)));
+    match told.recv_timeout(PROBE) {
+        Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
+        Ok(Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => Err(error),
+        Ok(_) | Err(_) => Err(io::ErrorKind::AddrInUse.into()),
+    }
+}
+
+/// How long a socket that is in the way may take to answer.
+const PROBE: Duration = Duration::from_secs(1);
+
+/// By which a file is told from another of the same name.
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
 }

@@ -1,7 +1,7 @@
 //! Sockets that callers connect to: binding, bounding and guarding them.
 //!
 //! A socket is bound before anything runs, so that a taken port is one clear line and not a process that listens nowhere.
-//! Nothing here knows HTTP beyond where a request head begins and ends.
+//! Nothing here knows HTTP beyond where a request begins and ends.
 
 mod bind;
 mod connection;
@@ -9,6 +9,6 @@ mod serve;
 
 pub use self::{
     bind::{BindError, Bound, BoundAddress, bind},
-    connection::{Guarded, HeadFault},
-    serve::{ConnectionLimits, serve},
+    connection::{Fault, Guarded},
+    serve::{ConnectionLimits, H2_STREAMS, Listening},
 };

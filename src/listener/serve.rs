@@ -17,11 +17,12 @@ use tokio::{
 };
 
 use super::{Bound, BoundAddress, Guarded};
+use crate::{bounds::Memory, lifecycle::Lifecycle};
 
 /// The bounds of one listener's connections.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionLimits {
-    /// Connections open at once.
+    /// Connections open at once; one of HTTP/2 counts as [`H2_STREAMS`].
     pub connections: usize,
     /// Bytes of a request head.
     pub head_bytes: usize,
@@ -31,6 +32,9 @@ pub struct ConnectionLimits {
     pub idle_timeout: Duration,
 }
 
+/// Streams that an HTTP/2 connection may have open at once: clients open as many before they hear of a limit (RFC 9113 §6.5.2
+/// recommends no fewer).
+pub const H2_STREAMS: u32 = 100;
 /// Connections over the limit that are told so at once. Those over this limit too are closed without a word.
 const REFUSED_AT_ONCE: usize = 64;
 /// What a refused caller may still send before its connection is closed.
@@ -38,51 +42,72 @@ const REFUSED_REQUEST_BYTES: u64 = 256 * 1024;
 /// How long one may take to read that it is refused.
 const REFUSAL_DEADLINE: Duration = Duration::from_secs(1);
 
-/// Serves `bound` until `shutdown` says so: no connection is accepted after that; those that are open are left to `app`.
-///
-/// `refusal` is written to a connection over the limit; it must be a whole HTTP/1.1 answer that closes the connection.
-pub async fn serve<A>(
-    name: &str,
-    bound: Bound,
-    app: A,
-    limits: ConnectionLimits,
-    refusal: impl Fn() -> Vec<u8> + Send + Sync + 'static,
-    shutdown: ShutdownWatch,
-) where
-    A: ServerApp + Send + Sync + 'static,
-{
-    let counted = Counted {
-        app: Arc::new(app),
-        limits,
-        places: Arc::new(Semaphore::new(limits.connections)),
-        refusals: Arc::new(Semaphore::new(REFUSED_AT_ONCE)),
-        refusal: Box::new(refusal),
-    };
-    let mut service = Service::new(name.to_owned(), counted);
-    let key = match &bound.address {
-        BoundAddress::Tcp(address) => {
-            service.add_tcp(&address.to_string());
-            address.to_string()
-        }
-        BoundAddress::Unix { path, mode } => {
-            let path = path.display().to_string();
-            service.add_uds(&path, Some(Permissions::from_mode(*mode)));
-            path
-        }
-    };
-    let mut fds = Fds::new();
-    fds.add(key, bound.fd);
-    service
-        .start_service(Some(Arc::new(Mutex::new(fds))), shutdown, 1)
-        .await;
+/// What every connection of one listener passes.
+#[derive(Clone, Debug)]
+pub(super) struct Door {
+    pub(super) limits: ConnectionLimits,
+    pub(super) places: Arc<Semaphore>,
+    pub(super) memory: Memory,
+    pub(super) lifecycle: Option<Lifecycle>,
+}
+
+/// A socket and how it is to be served.
+pub struct Listening<A> {
+    /// Its name in Pingora's log records.
+    pub name: &'static str,
+    /// The socket.
+    pub bound: Bound,
+    /// Who answers.
+    pub app: A,
+    /// The bounds of its connections.
+    pub limits: ConnectionLimits,
+    /// The budget that large heads are charged to.
+    pub memory: Memory,
+    /// Where connections are counted that the way out must wait for; `None` where it need not.
+    pub lifecycle: Option<Lifecycle>,
+    /// What is written to a connection over the limit: a whole HTTP/1.1 answer that closes the connection.
+    pub refusal: Box<dyn Fn() -> Vec<u8> + Send + Sync>,
+}
+
+impl<A: ServerApp + Send + Sync + 'static> Listening<A> {
+    /// Serves until `shutdown` says so: no connection is accepted after that; those that are open are left to the application.
+    pub async fn serve(self, shutdown: ShutdownWatch) {
+        let counted = Counted {
+            app: Arc::new(self.app),
+            door: Door {
+                limits: self.limits,
+                places: Arc::new(Semaphore::new(self.limits.connections)),
+                memory: self.memory,
+                lifecycle: self.lifecycle,
+            },
+            refusals: Semaphore::new(REFUSED_AT_ONCE),
+            refusal: self.refusal,
+        };
+        let mut service = Service::new(self.name.to_owned(), counted);
+        let key = match &self.bound.address {
+            BoundAddress::Tcp(address) => {
+                service.add_tcp(&address.to_string());
+                address.to_string()
+            }
+            BoundAddress::Unix { path, mode, .. } => {
+                let path = path.display().to_string();
+                service.add_uds(&path, Some(Permissions::from_mode(*mode)));
+                path
+            }
+        };
+        let mut fds = Fds::new();
+        fds.add(key, self.bound.fd);
+        service
+            .start_service(Some(Arc::new(Mutex::new(fds))), shutdown, 1)
+            .await;
+    }
 }
 
 /// An application whose connections are counted and guarded.
 struct Counted<A> {
     app: Arc<A>,
-    limits: ConnectionLimits,
-    places: Arc<Semaphore>,
-    refusals: Arc<Semaphore>,
+    door: Door,
+    refusals: Semaphore,
     refusal: Box<dyn Fn() -> Vec<u8> + Send + Sync>,
 }
 
@@ -93,13 +118,11 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Counted<A> {
         stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
-        let Ok(place) = self.places.clone().try_acquire_owned() else {
+        let Ok(place) = self.door.places.clone().try_acquire_owned() else {
             self.refuse(stream).await;
             return None;
         };
-        let guarded = Guarded::new(stream, self.limits, place);
-        // The first head begins with the first byte of the connection.
-        guarded.expect_head();
+        let guarded = Guarded::new(stream, self.door.clone(), place);
         self.app.process_new(Box::new(guarded), shutdown).await
     }
 

@@ -1,0 +1,125 @@
+//! A complete request head: its grammar, and how it frames its body (RFC 9112 §3, §5, §6).
+
+use super::Target;
+
+/// How a body is framed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Body {
+    None,
+    Length(u64),
+    Chunked,
+}
+
+/// Checks a head that ends with an empty line and holds neither bare CR nor bare LF.
+pub(super) fn check(head: &[u8]) -> Result<(Target, Body), &'static str> {
+    let mut lines = head
+        .split(|b| *b == b'\n')
+        .map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let (target, http_11) = request_line(lines.next().unwrap_or_default())?;
+    let mut fields = Fields::default();
+    for line in lines.take_while(|line| !line.is_empty()) {
+        fields.read(line)?;
+    }
+    match fields {
+        Fields { lengths: 2.., .. } => Err("Content-Length is repeated"),
+        Fields { codings: 2.., .. } => Err("Transfer-Encoding is repeated"),
+        Fields {
+            lengths: 1,
+            codings: 1,
+            ..
+        } => Err("Content-Length stands beside Transfer-Encoding"), // §6.1
+        Fields { codings: 1, .. } if !http_11 => Err("an HTTP/1.0 request has Transfer-Encoding"), // §6.1
+        Fields { hosts: 2.., .. } => Err("Host is repeated"), // §3.2
+        Fields { hosts: 0, .. } if http_11 => Err("Host is missing"), // §3.2
+        Fields { codings: 1, .. } => Ok((target, Body::Chunked)),
+        Fields {
+            lengths: 1, length, ..
+        } => Ok((target, Body::Length(length))),
+        Fields { .. } => Ok((target, Body::None)),
+    }
+}
+
+/// `method SP target SP version`: the target, and whether the version is 1.1.
+fn request_line(line: &[u8]) -> Result<(Target, bool), &'static str> {
+    let mut words = line.split(|b| *b == b' ');
+    let (Some(method), Some(target), Some(version), None) =
+        (words.next(), words.next(), words.next(), words.next())
+    else {
+        return Err("the request line is not method, target and version with one space between");
+    };
+    if method.is_empty() || !method.iter().all(|b| is_token(*b)) {
+        return Err("the method is not a token");
+    }
+    // Beyond ASCII is no URI (RFC 3986), but common in queries, and passed on as it came.
+    let visible = |b: &u8| b.is_ascii_graphic() || !b.is_ascii();
+    if target.is_empty() || !target.iter().all(visible) {
+        return Err("the target holds a control character");
+    }
+    if target.contains(&b'#') {
+        return Err("the target has a fragment");
+    }
+    match version {
+        b"HTTP/1.1" => Ok((Target(target.to_owned()), true)),
+        b"HTTP/1.0" => Ok((Target(target.to_owned()), false)),
+        _ => Err("the version is neither HTTP/1.1 nor HTTP/1.0"),
+    }
+}
+
+#[derive(Default)]
+struct Fields {
+    lengths: u32,
+    codings: u32,
+    hosts: u32,
+    length: u64,
+}
+
+impl Fields {
+    fn read(&mut self, line: &[u8]) -> Result<(), &'static str> {
+        let (name, value) = field(line)?;
+        if name.eq_ignore_ascii_case(b"content-length") {
+            self.lengths += 1;
+            self.length = decimal(value).ok_or("Content-Length is not one whole number")?;
+        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            self.codings += 1;
+            if !value.eq_ignore_ascii_case(b"chunked") {
+                return Err("Transfer-Encoding is not chunked alone");
+            }
+        } else if name.eq_ignore_ascii_case(b"host") {
+            self.hosts += 1;
+        }
+        Ok(())
+    }
+}
+
+/// `name: value`, with nothing between name and colon (§5.1) and no folding (§5.2).
+pub(super) fn field(line: &[u8]) -> Result<(&[u8], &[u8]), &'static str> {
+    if line.starts_with(b" ") || line.starts_with(b"\t") {
+        return Err("a header field is folded over two lines");
+    }
+    let Some(colon) = line.iter().position(|b| *b == b':') else {
+        return Err("a header field has no colon");
+    };
+    let (name, value) = (&line[..colon], &line[colon + 1..]);
+    if name.is_empty() || !name.iter().all(|b| is_token(*b)) {
+        return Err("a header field's name is not a token");
+    }
+    if !value.iter().all(|b| *b == b'\t' || !b.is_ascii_control()) {
+        return Err("a header field's value holds a control character");
+    }
+    Ok((name, value.trim_ascii()))
+}
+
+/// RFC 9110 §8.6: `1*DIGIT`, of a number that can be.
+fn decimal(value: &[u8]) -> Option<u64> {
+    let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(value)
+        .ok()
+        .filter(|_| digits)?
+        .parse()
+        .ok()
+}
+
+/// RFC 9110 §5.6.2.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
