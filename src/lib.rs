@@ -11,8 +11,8 @@
 //! | stage | file | makes | may end it with |
 //! |---|---|---|---|
 //! | accept | [`listener`] | a guarded, counted connection | `overloaded` |
-//! | read the head | `exchange/session.rs` | a Pingora session | `headers_too_large`, `target_too_long`, `body_timeout`, `bad_request` |
-//! | trust the framing | `exchange/framing.rs` | – | `bad_request` |
+//! | trust the framing | [`framing`], in front of Pingora | – | `bad_request`, `headers_too_large`, `target_too_long`, `body_timeout` |
+//! | read the head | `exchange/session.rs` | a Pingora session | `bad_request` |
 //! | admit | `exchange/admit.rs` | `Admitted` | `host_refused`, `browser_refused`, `route_not_found`, `method_not_allowed`, … |
 //! | take a turn | [`bounds`] | `Turn` | `overloaded` |
 //! | read the body | `exchange/body.rs` | `Body` | `body_not_json`, `body_too_large`, `body_timeout`, `overloaded` |
@@ -33,17 +33,20 @@
 //! Downward only; `tests/architecture.rs` holds them.
 //!
 //! 1. [`secret`], [`clock`]
-//! 2. [`signing`], [`ingo`], [`problem`], [`retry`]: pure. No Pingora, tokio, files, environment, clock or randomness.
+//! 2. [`framing`], [`signing`], [`capture`], [`ingo`], [`problem`], [`retry`]: pure. No Pingora, tokio, files, environment, clock
+//!    or randomness.
 //! 3. [`config`], [`credentials`], [`bounds`], [`lifecycle`], [`telemetry`]
-//! 4. [`listener`], [`upstream`], [`exchange`], [`admin`]: the only ones that name Pingora.
+//! 4. [`listener`], [`upstream`], [`exchange`], [`admin`], [`emulator`]: the only ones that name Pingora.
 //! 5. [`server`], [`cli`]
 
 pub mod admin;
 pub mod bounds;
+pub mod capture;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod credentials;
+pub mod emulator;
 pub mod exchange;
 pub mod framing;
 pub mod ingo;

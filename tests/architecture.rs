@@ -16,6 +16,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("secret", &[]),
     ("clock", &[]),
     ("signing", &["secret"]),
+    ("capture", &["signing"]),
     ("ingo", &[]),
     ("problem", &[]),
     ("retry", &["ingo"]),
@@ -47,6 +48,12 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("admin", &["exchange", "lifecycle", "listener"]),
     (
+        "emulator",
+        &[
+            "bounds", "clock", "config", "exchange", "ingo", "listener", "secret", "signing",
+        ],
+    ),
+    (
         "server",
         &[
             "admin",
@@ -65,9 +72,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "capture",
             "clock",
             "config",
             "credentials",
+            "emulator",
             "lifecycle",
             "secret",
             "server",
@@ -78,7 +87,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// Bytes and times go in, values come out.
-const PURE: &[&str] = &["framing", "signing", "ingo", "problem", "retry"];
+const PURE: &[&str] = &["framing", "signing", "capture", "ingo", "problem", "retry"];
 /// What a pure module has no business with.
 const IMPURE: &[&str] = &[
     "pingora",
@@ -93,7 +102,7 @@ const IMPURE: &[&str] = &[
     "tracing::",
 ];
 /// The only modules that name Pingora.
-const PINGORA: &[&str] = &["listener", "upstream", "exchange", "admin"];
+const PINGORA: &[&str] = &["listener", "upstream", "exchange", "admin", "emulator"];
 
 #[test]
 fn a_module_uses_only_what_stands_below_it() {

@@ -4,9 +4,11 @@
 //! public API (product.md).
 
 mod check;
+mod emulator;
 mod serve;
 mod sign;
 mod sources;
+mod verify;
 
 use std::{
     ffi::OsString,
@@ -24,6 +26,8 @@ use clap::{Parser, Subcommand, error::ErrorKind};
 pub(crate) enum Exit {
     /// Well.
     Well,
+    /// The thing checked is not well.
+    NotWell,
     /// The command was used wrongly (`EX_USAGE`).
     Usage,
     /// A fault of ours (`EX_SOFTWARE`).
@@ -38,6 +42,7 @@ impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(match exit {
             Exit::Well => 0,
+            Exit::NotWell => 1,
             Exit::Usage => 64,
             Exit::Internal => 70,
             Exit::System => 71,
@@ -60,8 +65,12 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Validates a configuration and prints the effective one, each value with where it came from
     Check(check::CheckArgs),
+    /// Runs the embedded stand-in for Ingo
+    Emulator(emulator::EmulatorArgs),
     /// Signs a body from standard input offline and prints the five headers
     Sign(sign::SignArgs),
+    /// Says whether Ingo would accept a captured request, and if not exactly which part is wrong
+    Verify(verify::VerifyArgs),
 }
 
 /// Runs the command that `arguments` name, the program's own name first.
@@ -88,7 +97,9 @@ fn dispatch(cli: Cli) -> Exit {
     match cli.command {
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Emulator(args) => emulator::run(args),
         Command::Sign(args) => sign(args),
+        Command::Verify(args) => verify::run(&args, SystemTime::now()),
     }
 }
 

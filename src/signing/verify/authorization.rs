@@ -40,6 +40,8 @@ const NAMES: [(&str, &[&str]); 4] = [
             "signedheaders",
             "signed-headers",
             "signed_headers",
+            "request_headers",
+            "request-headers",
         ],
     ),
     ("signature", &["sig", "sign", "mac", "hmac", "digest"]),

@@ -26,6 +26,32 @@ pub(super) fn check(request: &Captured, digest: &BodyDigest, findings: &mut Vec<
     }
 }
 
+/// Checks what can be said of both headers where the body is not known: whether they have the form.
+pub(super) fn check_form(request: &Captured, findings: &mut Vec<Finding>) {
+    if let Some(value) = request.header("content-sha512") {
+        let length = STANDARD.decode(value).ok().map(|bytes| bytes.len());
+        if length == Some(Sha256::output_size()) {
+            findings.push(Finding::new(
+                FindingCode::DigestIsSha256,
+                "Content-sha512 is as long as a SHA-256: it must hold the SHA-512 of the body",
+            ));
+        } else if length != Some(Sha512::output_size()) {
+            findings.push(Finding::new(
+                FindingCode::DigestMismatch,
+                "Content-sha512 is not the base64 of 64 bytes, and so of no SHA-512",
+            ));
+        }
+    }
+    if let Some(value) = request.header("content-length")
+        && plain_number(value).is_none()
+    {
+        findings.push(Finding::new(
+            FindingCode::LengthMismatch,
+            "Content-Length is not a plain number",
+        ));
+    }
+}
+
 fn wrong_digest(value: &[u8], body: &[u8], digest: &BodyDigest) -> Finding {
     let sha256 = Sha256::digest(body);
     if [
@@ -89,13 +115,7 @@ fn wrong_digest(value: &[u8], body: &[u8], digest: &BodyDigest) -> Finding {
 
 fn wrong_length(value: &[u8], body: &[u8]) -> String {
     let length = body.len();
-    // RFC 9110 §8.6: digits alone. More than these would be another number for every parser that overflows.
-    let digits = !value.is_empty() && value.len() <= 19 && value.iter().all(u8::is_ascii_digit);
-    let Some(given) = std::str::from_utf8(value)
-        .ok()
-        .filter(|_| digits)
-        .and_then(|text| text.parse::<u64>().ok())
-    else {
+    let Some(given) = plain_number(value) else {
         return format!("Content-Length is not a plain number: the body has {length} bytes");
     };
     let characters = std::str::from_utf8(body).map(|text| text.chars().count() as u64);
@@ -107,4 +127,14 @@ fn wrong_length(value: &[u8], body: &[u8]) -> String {
         ""
     };
     format!("Content-Length is {given} and the body has {length} bytes{why}")
+}
+
+/// RFC 9110 §8.6: digits alone. More than these would be another number for every parser that overflows.
+fn plain_number(value: &[u8]) -> Option<u64> {
+    let digits = !value.is_empty() && value.len() <= 19 && value.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(value)
+        .ok()
+        .filter(|_| digits)?
+        .parse()
+        .ok()
 }

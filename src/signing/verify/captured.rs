@@ -22,7 +22,7 @@ pub struct Captured {
 
 impl Captured {
     /// The value of the first header called `name` in any case, without surrounding white space.
-    pub(super) fn header(&self, name: &str) -> Option<&[u8]> {
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
         self.headers
             .iter()
             .find(|(other, _)| other.eq_ignore_ascii_case(name))
@@ -30,7 +30,7 @@ impl Captured {
     }
 
     /// How many headers are called `name` in any case.
-    pub(super) fn count(&self, name: &str) -> usize {
+    pub fn count(&self, name: &str) -> usize {
         self.headers
             .iter()
             .filter(|(other, _)| other.eq_ignore_ascii_case(name))

@@ -18,17 +18,29 @@ use crate::{
     signing::{BodyDigest, CONTENT_TYPE, HeaderOrder, canonical::VERSION, mac::Key},
 };
 
-/// Checks `mac` against `reading`, and says whether it is the gateway's; if not, why goes to `findings`.
+/// What became of looking for the text under a signature.
+pub(super) enum Diagnosis {
+    /// The signature is the gateway's.
+    Right,
+    /// It is that of this other text, or of the gateway's under another key.
+    Mistaken(Vec<u8>),
+    /// No usual mistake makes such a signature.
+    Unknown,
+}
+
+/// Checks `mac` against `reading`; if it is not the gateway's, why goes to `findings`.
+///
+/// `digest` is `None` where the body is not known.
 pub(super) fn diagnose(
     reading: &Reading<'_>,
-    digest: &BodyDigest,
+    digest: Option<&BodyDigest>,
     secret: &Secret,
     mac: &Mac,
     findings: &mut Vec<Finding>,
-) -> bool {
+) -> Diagnosis {
     let key = Key::new(secret, mac.algorithm);
     if key.verifies(&reading.text(), &mac.bytes) {
-        return true;
+        return Diagnosis::Right;
     }
     let mistakes = mistakes(reading, digest, secret, mac);
     let Some(made) = search(reading, &mistakes, &key, mac) else {
@@ -37,9 +49,11 @@ pub(super) fn diagnose(
             "the signature is not that of this request under this secret, nor of any usual mistake: \
              another secret, or the request was changed after signing",
         ));
-        return false;
+        return Diagnosis::Unknown;
     };
+    let mut signed = reading.clone();
     for mistake in made {
+        mistake.change.apply(&mut signed);
         // A mistake in a header's value was found where that value was checked.
         if let Some(finding) = &mistake.finding
             && findings.iter().all(|known| known.code != finding.code)
@@ -47,7 +61,7 @@ pub(super) fn diagnose(
             findings.push(finding.clone());
         }
     }
-    false
+    Diagnosis::Mistaken(signed.text())
 }
 
 /// One way in which a client goes wrong.
@@ -122,7 +136,7 @@ fn search<'m, 'a>(
 /// Every mistake that can have been made with this request, the likeliest first.
 fn mistakes<'a>(
     reading: &Reading<'a>,
-    digest: &BodyDigest,
+    digest: Option<&BodyDigest>,
     secret: &Secret,
     mac: &Mac,
 ) -> Vec<Mistake<'a>> {
@@ -189,11 +203,18 @@ fn mistakes<'a>(
         add(change, FindingCode::SignatureMismatch, detail);
     }
 
-    let right: [(&'static str, Vec<u8>); 3] = [
-        ("content-sha512", digest.content_sha512().into()),
-        ("content-length", digest.content_length().into()),
-        ("content-type", CONTENT_TYPE.into()),
-    ];
+    let mut right: Vec<(&'static str, Vec<u8>)> = vec![("content-type", CONTENT_TYPE.into())];
+    if let Some(digest) = digest {
+        right.push(("content-sha512", digest.content_sha512().into()));
+        right.push(("content-length", digest.content_length().into()));
+    }
+    // `Date` sent in place of `X-Date`: what was signed is the same time.
+    if let (None, Some(date)) = (
+        reading.request.header("x-date"),
+        reading.request.header("date"),
+    ) {
+        right.push(("x-date", date.to_vec()));
+    }
     // What the client signed is right and what it sent is not: the value's own finding says all there is to say.
     let sent_wrong: Vec<_> = right
         .into_iter()

@@ -211,6 +211,13 @@ fn missing_header() {
 }
 
 #[test]
+fn missing_header_whose_date_went_out_as_date() {
+    let mut request = right();
+    request.headers[0].0 = "Date".to_owned();
+    only(&request, FindingCode::MissingHeader);
+}
+
+#[test]
 fn another_content_type_counts_as_the_right_one_missing() {
     let request = with(right(), "Content-Type", "application/json; charset=utf-8");
     only(&request, FindingCode::MissingHeader);
@@ -236,6 +243,15 @@ fn header_list() {
     let request = signing(&format!("{text}\ncontent-length: {}", BODY.len()));
     let value = authorization_of(&request).replace(LIST, &format!("{LIST} content-length"));
     only(&authorized(&value), FindingCode::HeaderList);
+}
+
+#[test]
+fn header_list_of_very_many_names() {
+    let many = format!("{LIST}{}", " x".repeat(100_000));
+    let mut request = authorized(&authorization_of(&right()).replace(LIST, &many));
+    request.headers.push(("x".to_owned(), vec![b'x'; 100_000]));
+    assert_eq!(codes(&request).first(), Some(&FindingCode::HeaderList));
+    assert_eq!(verdict(&request).explanation.implied, None);
 }
 
 #[test]
@@ -429,6 +445,7 @@ fn wrong_parameter_name() {
         value.replace("username=", "Username="),
         value.replace("username=", "consumer="),
         value.replace("headers=", "signedHeaders="),
+        value.replace("headers=", "request_headers="),
         value.replace("signature=", "sig="),
         format!("{value}, realm=\"ingo\""),
     ] {
@@ -551,6 +568,54 @@ fn the_first_difference_is_found_in_its_line() {
         .expect("they differ");
     assert_eq!((difference.line, difference.column), (5, line.len() + 1));
     assert_eq!(difference.offset, right_text().len() - 1);
+}
+
+#[test]
+fn the_text_that_was_signed_is_shown_where_it_is_found_out() {
+    let newline = format!("{}\n", right_text());
+    let signed = verdict(&signing(&newline)).explanation.signed;
+    assert_eq!(signed.as_deref(), Some(newline.as_bytes()));
+    let signed = verdict(&right()).explanation.signed;
+    assert_eq!(signed.as_deref(), Some(right_text().as_bytes()));
+    let other = signed_with(b"another secret", Algorithm::HmacSha512);
+    assert_eq!(verdict(&other).explanation.signed, None);
+}
+
+#[test]
+fn without_its_body_a_request_is_not_accepted_and_only_the_body_is_not_judged() {
+    let judged = |request: &Captured| {
+        let mut request = request.clone();
+        request.body = b"not looked at".to_vec();
+        let verdict = verify_without_body(&request, &secret(), Some("acme"), now());
+        assert!(!verdict.accepted);
+        let codes: Vec<_> = verdict.findings.iter().map(|found| found.code).collect();
+        (codes, verdict.explanation)
+    };
+    let (codes, explanation) = judged(&right());
+    assert_eq!(codes, []);
+    assert_eq!(explanation.expected, right_text().into_bytes());
+
+    let sha256 = STANDARD.encode(Sha256::digest(BODY));
+    let hexed = hex(&Sha512::digest(BODY));
+    for (name, value, code) in [
+        (
+            "Content-sha512",
+            sha256.as_str(),
+            FindingCode::DigestIsSha256,
+        ),
+        (
+            "Content-sha512",
+            hexed.as_str(),
+            FindingCode::DigestMismatch,
+        ),
+        ("Content-Length", "3x", FindingCode::LengthMismatch),
+        ("Content-Type", "text/plain", FindingCode::MissingHeader),
+    ] {
+        let request = signed_as_it_is(with(right(), name, value));
+        assert_eq!(judged(&request).0, [code], "{name}: {value}");
+    }
+    let text = right_text().replace("?a=1&b=%2F%2f", "");
+    assert_eq!(judged(&signing(&text)).0, [FindingCode::QueryMissing]);
 }
 
 #[test]

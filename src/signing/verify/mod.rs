@@ -20,7 +20,11 @@ use std::time::{Duration, SystemTime};
 pub use captured::Captured;
 pub use finding::{Finding, FindingCode};
 
-use self::{authorization::Authorization, diagnosis::diagnose, reading::Reading};
+use self::{
+    authorization::Authorization,
+    diagnosis::{Diagnosis, diagnose},
+    reading::Reading,
+};
 use super::{
     BodyDigest, CONTENT_TYPE, HeaderOrder, Unsigned, canonical::VERSION, date, imf_fixdate,
     order::Part, parse_imf_fixdate, signing_string,
@@ -30,14 +34,19 @@ use crate::secret::Secret;
 /// How far `X-Date` may be from the verifier's clock, either way (protocol.md §1).
 pub const TOLERANCE: Duration = Duration::from_secs(300);
 
+/// How many names the `headers` parameter may have. There is use for five; without a limit a request could name one
+/// long header thousands of times, and make a signing string out of all proportion to itself.
+const MOST_NAMES: usize = 64;
+
 /// What a strict gateway would say.
 #[derive(Clone, Debug)]
 pub struct Verdict {
-    /// Whether the request would be accepted; then, and only then, are there no findings.
+    /// Whether the request would be accepted; then, and only then, are there no findings. Of a request whose body is
+    /// not known it is never true ([`verify_without_body`]).
     pub accepted: bool,
     /// What is wrong, the most specific finding first.
     pub findings: Vec<Finding>,
-    /// The two texts to lay side by side.
+    /// The texts to lay side by side.
     pub explanation: Explanation,
 }
 
@@ -49,6 +58,9 @@ pub struct Explanation {
     /// What a gateway rebuilds from the headers as captured, in the order of the `headers` parameter; `None` if that
     /// parameter cannot be read. A name whose header is absent stands in it as `name:` with no space, as in Kong.
     pub implied: Option<Vec<u8>>,
+    /// What the client put under the signature, where that was found out: `implied` if the signature is right, otherwise
+    /// the same with the mistakes that explain the signature.
+    pub signed: Option<Vec<u8>>,
 }
 
 /// Where two signing strings part.
@@ -63,25 +75,30 @@ pub struct Difference {
 }
 
 impl Explanation {
-    /// Where the two texts first differ; `None` if they are equal or there is only one.
+    /// Where the first two texts first differ; `None` if they are equal or there is only one.
     pub fn first_difference(&self) -> Option<Difference> {
-        let implied = self.implied.as_deref()?;
-        let same = self
-            .expected
+        Difference::between(&self.expected, self.implied.as_deref()?)
+    }
+}
+
+impl Difference {
+    /// Where `other` first differs from `text`; `None` if it does not.
+    pub fn between(text: &[u8], other: &[u8]) -> Option<Self> {
+        let same = text
             .iter()
-            .zip(implied)
+            .zip(other)
             .take_while(|(ours, theirs)| ours == theirs)
             .count();
-        if same == self.expected.len() && same == implied.len() {
+        if same == text.len() && same == other.len() {
             return None;
         }
-        let before = &implied[..same];
+        let before = &other[..same];
         let begin = before
             .iter()
             .rposition(|byte| *byte == b'\n')
             .map_or(0, |newline| newline + 1);
         let newlines = before.iter().filter(|byte| **byte == b'\n').count();
-        Some(Difference {
+        Some(Self {
             offset: same,
             line: newlines + 1,
             column: same - begin + 1,
@@ -98,11 +115,37 @@ pub fn verify(
     username: Option<&str>,
     at: SystemTime,
 ) -> Verdict {
-    let mut findings = Vec::new();
     let digest = BodyDigest::of(&request.body);
+    judge(request, Some(&digest), secret, username, at)
+}
+
+/// [`verify`] for a request whose body was not captured: `request.body` is not looked at.
+///
+/// `Content-sha512` and `Content-Length` are taken at their word as far as they can be a SHA-512 and a length at all. So
+/// no request is accepted; one without findings is right in everything but what was not seen.
+pub fn verify_without_body(
+    request: &Captured,
+    secret: &Secret,
+    username: Option<&str>,
+    at: SystemTime,
+) -> Verdict {
+    judge(request, None, secret, username, at)
+}
+
+fn judge(
+    request: &Captured,
+    digest: Option<&BodyDigest>,
+    secret: &Secret,
+    username: Option<&str>,
+    at: SystemTime,
+) -> Verdict {
+    let mut findings = Vec::new();
 
     check_headers(request, &mut findings);
-    body::check(request, &digest, &mut findings);
+    match digest {
+        Some(digest) => body::check(request, digest, &mut findings),
+        None => body::check_form(request, &mut findings),
+    }
     check_date(request, at, &mut findings);
     check_version(request, &mut findings);
 
@@ -123,12 +166,18 @@ pub fn verify(
     }
     let algorithm = authorization.check_algorithm(&mut findings);
 
-    let names: Option<Vec<&str>> = authorization.headers.map(|list| list.split(' ').collect());
+    let names: Option<Vec<&str>> = authorization
+        .headers
+        .filter(|list| list.split(' ').count() <= MOST_NAMES)
+        .map(|list| list.split(' ').collect());
     let reading = Reading::of(request, names.as_deref().unwrap_or(&DEFAULT_NAMES));
-    let verified = authorization
+    let diagnosis = authorization
         .signature
         .and_then(|text| signature::read(text, algorithm, &mut findings))
-        .is_some_and(|mac| diagnose(&reading, &digest, secret, &mac, &mut findings));
+        .map_or(Diagnosis::Unknown, |mac| {
+            diagnose(&reading, digest, secret, &mac, &mut findings)
+        });
+    let verified = matches!(diagnosis, Diagnosis::Right);
     if !verified && findings.is_empty() {
         // Each check above reports what it refuses; should one forget to, nothing unverified is accepted.
         findings.push(Finding::new(
@@ -138,13 +187,18 @@ pub fn verify(
     }
 
     let explanation = Explanation {
-        expected: expected_text(request, &digest, authorization.headers, at),
+        expected: expected_text(request, digest, authorization.headers, at),
         implied: names.is_some().then(|| reading.text()),
+        signed: match diagnosis {
+            Diagnosis::Right => Some(reading.text()),
+            Diagnosis::Mistaken(text) => Some(text),
+            Diagnosis::Unknown => None,
+        },
     };
     // The codes are declared from the most to the least specific; the sort is stable.
     findings.sort_by_key(|finding| finding.code);
     Verdict {
-        accepted: verified && findings.is_empty(),
+        accepted: verified && findings.is_empty() && digest.is_some(),
         findings,
         explanation,
     }
@@ -271,6 +325,12 @@ fn check_version(request: &Captured, findings: &mut Vec<Finding>) {
 /// Checks the `headers` parameter. Names beyond the five are let pass: they are signed like any other.
 fn check_list(list: &str, findings: &mut Vec<Finding>) {
     let names: Vec<&str> = list.split(' ').collect();
+    if names.len() > MOST_NAMES {
+        findings.push(Finding::new(
+            FindingCode::HeaderList,
+            format!("the `headers` parameter has more than {MOST_NAMES} names"),
+        ));
+    }
     if names.contains(&"") || list.contains(|c: char| c.is_ascii_whitespace() && c != ' ') {
         findings.push(Finding::new(
             FindingCode::HeaderList,
@@ -313,7 +373,7 @@ fn check_list(list: &str, findings: &mut Vec<Finding>) {
 
 fn expected_text(
     request: &Captured,
-    digest: &BodyDigest,
+    digest: Option<&BodyDigest>,
     list: Option<&str>,
     at: SystemTime,
 ) -> Vec<u8> {
@@ -321,6 +381,16 @@ fn expected_text(
     let x_date = match request.header("x-date").map(std::str::from_utf8) {
         Some(Ok(date)) => date.to_owned(),
         _ => imf_fixdate(at),
+    };
+    let Some(digest) = digest else {
+        let names: Vec<&str> = order.parts().iter().map(|part| part.name()).collect();
+        let mut reading = Reading::of(request, &names);
+        reading.version = VERSION;
+        reading.values = vec![
+            ("x-date", x_date.into_bytes()),
+            ("content-type", CONTENT_TYPE.into()),
+        ];
+        return reading.text();
     };
     signing_string(
         &order,

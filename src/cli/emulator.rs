@@ -1,0 +1,208 @@
+//! `emulator`: the embedded Ingo alone, for trying the proxy without credentials and for failing on demand.
+//!
+//! It is started by this command and by nothing else: the proxy never falls back to it.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Exit, complain};
+use crate::{
+    config::{Address, LogFormat, SecretSource},
+    credentials::read_secret,
+    emulator::{Builder, Emulator, Fault, StartError},
+    signing::is_username,
+    telemetry::logging,
+};
+
+/// Runs the embedded stand-in for Ingo
+#[derive(Debug, clap::Args)]
+pub(crate) struct EmulatorArgs {
+    /// Where Ingo's gateway is emulated: IP:PORT
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8647")]
+    listen: SocketAddr,
+    /// Username whose signatures are accepted
+    #[arg(long, value_name = "U", value_parser = username)]
+    username: String,
+    /// File with the shared secret; one trailing newline is dropped
+    #[arg(long, value_name = "FILE")]
+    secret_file: PathBuf,
+    /// Control endpoint for faults and the ledger: loopback IP:PORT, unix:/path, or off
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9647", value_parser = control)]
+    control_listen: ControlListen,
+    /// Fault to begin with, such as reset_after_body,next=3; can be given several times
+    #[arg(long, value_name = "SPEC", value_parser = fault)]
+    fault: Vec<Fault>,
+    /// Origin that host_uri may name, such as https://pay.example; can be given several times [default: any]
+    #[arg(long, value_name = "ORIGIN")]
+    allow_host_uri: Vec<String>,
+    /// HTTP status of a refused signature: 401, or 403 as older versions of Kong
+    #[arg(long, value_name = "STATUS", default_value_t = 401, value_parser = refusal_status)]
+    refusal_status: u16,
+    /// HTTP status of bodies that report an error; Ingo's is undocumented
+    #[arg(long, value_name = "STATUS", default_value_t = 400, value_parser = clap::value_parser!(u16).range(200..=599))]
+    error_status: u16,
+    /// json or pretty [default: pretty on a terminal, json otherwise]
+    #[arg(long, value_name = "FORMAT", value_parser = log_format)]
+    log_format: Option<LogFormat>,
+}
+
+/// Where the control endpoint listens, if anywhere.
+#[derive(Clone, Debug)]
+enum ControlListen {
+    Off,
+    At(Address),
+}
+
+pub(super) fn run(args: EmulatorArgs) -> Exit {
+    let secret = match read_secret(&SecretSource::File(args.secret_file)) {
+        Ok(secret) => secret,
+        Err(error) => {
+            complain(&error);
+            return Exit::Config;
+        }
+    };
+    if let Err(error) = logging::start(args.log_format) {
+        complain(&error);
+        return Exit::Config;
+    }
+    let mut builder = Emulator::builder(&args.username, secret)
+        .listen(args.listen)
+        .refusal_status(args.refusal_status)
+        .error_status(args.error_status);
+    if let ControlListen::At(address) = args.control_listen {
+        builder = builder.control(address);
+    }
+    if !args.allow_host_uri.is_empty() {
+        builder = builder.allowed_hosts(args.allow_host_uri);
+    }
+    builder = args.fault.into_iter().fold(builder, Builder::fault);
+
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(&format_args!("the system refused worker threads: {error}"));
+            return Exit::System;
+        }
+    };
+    let exit = runtime.block_on(serve(builder));
+    // No one waits for what is still delayed.
+    runtime.shutdown_background();
+    exit
+}
+
+async fn serve(builder: Builder) -> Exit {
+    let signals = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    );
+    let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
+        complain(&"the system refused to deliver signals");
+        return Exit::System;
+    };
+    let emulator = match builder.start().await {
+        Ok(emulator) => emulator,
+        Err(error) => {
+            complain(&error);
+            return match error {
+                StartError::Gateway(..) | StartError::Control(_) => Exit::System,
+                StartError::ControlExposed(_) | StartError::Fault(_) => Exit::Usage,
+            };
+        }
+    };
+    // From these lines scripts and tests learn the port where 0 was asked for.
+    let addresses = emulator.addresses();
+    tracing::info!(listener = "emulator", address = %addresses.gateway, "listening");
+    if let Some(control) = &addresses.control {
+        tracing::info!(listener = "control", address = %control, "listening");
+    }
+    let name = tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    };
+    tracing::info!(signal = name, received = emulator.received(), "stopped");
+    Exit::Well
+}
+
+fn username(text: &str) -> Result<String, &'static str> {
+    is_username(text)
+        .then(|| text.to_owned())
+        .ok_or("a username is visible ASCII without \" and \\")
+}
+
+fn fault(text: &str) -> Result<Fault, String> {
+    text.parse()
+        .map_err(|error: crate::emulator::FaultError| error.to_string())
+}
+
+fn control(text: &str) -> Result<ControlListen, &'static str> {
+    /// Only the user who started it can connect.
+    const SOCKET_MODE: u32 = 0o600;
+    if text == "off" {
+        return Ok(ControlListen::Off);
+    }
+    if let Some(path) = text.strip_prefix("unix:") {
+        let path = PathBuf::from(path);
+        return if path.is_absolute() {
+            let mode = SOCKET_MODE;
+            Ok(ControlListen::At(Address::Unix { path, mode }))
+        } else {
+            Err("after unix: comes an absolute path")
+        };
+    }
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.ip().to_canonical().is_loopback() => {
+            Ok(ControlListen::At(Address::Tcp(address)))
+        }
+        Ok(_) => Err(
+            "whoever reaches the control endpoint can arm faults: it must be on loopback or a Unix socket",
+        ),
+        Err(_) => Err("write IP:PORT such as 127.0.0.1:9647, unix:/path, or off"),
+    }
+}
+
+fn refusal_status(text: &str) -> Result<u16, &'static str> {
+    match text {
+        "401" => Ok(401),
+        "403" => Ok(403),
+        _ => Err("Kong refuses with 401, older versions with 403"),
+    }
+}
+
+fn log_format(text: &str) -> Result<LogFormat, &'static str> {
+    match text {
+        "json" => Ok(LogFormat::Json),
+        "pretty" => Ok(LogFormat::Pretty),
+        _ => Err("write json or pretty"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_control_endpoint_is_local_or_off() {
+        for good in ["127.0.0.1:0", "[::1]:9", "unix:/run/control.sock", "off"] {
+            assert!(control(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "0.0.0.0:1",
+            "10.0.0.1:1",
+            "localhost:1",
+            "unix:relative",
+            "",
+        ] {
+            assert!(control(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_fault_that_cannot_be_read_is_told_of() {
+        assert!(fault("reset_after_body,next=3").is_ok());
+        assert!(fault("reset_everything").is_err_and(|why| why.contains("reset_after_body")));
+    }
+}
