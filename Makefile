@@ -19,9 +19,9 @@ help: ## List these commands
 build: tools ## Build the release binary, target/release/ingo-signing-proxy
 	$(CARGO) build --release $(LOCKED)
 
-.PHONY: run-example
-run-example: build ## Run the proxy beside a small verifying upstream and post to it with curl
-	./tests/run-example
+.PHONY: demo
+demo: build ## See the whole thing work: the proxy and an embedded Ingo on loopback, with lines to paste
+	@$(CARGO) run --release $(LOCKED) --quiet -- demo
 
 .PHONY: test
 test: tools ## Run every test that needs the toolchain alone

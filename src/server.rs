@@ -106,6 +106,19 @@ impl Server {
     /// [`StartError`], with nothing left running.
     pub fn bind(config: Config, configuration: String, clock: Clock) -> Result<Self, StartError> {
         let credential = Credential::load(&config.credentials)?;
+        Self::bind_as(config, credential, configuration, clock)
+    }
+
+    /// As [`bind`](Self::bind), with a credential that is here already: the secret that `config` names is not read.
+    ///
+    /// # Errors
+    /// [`StartError`], with nothing left running.
+    pub fn bind_as(
+        config: Config,
+        credential: Credential,
+        configuration: String,
+        clock: Clock,
+    ) -> Result<Self, StartError> {
         let upstreams = Upstreams::new(&config)?;
         let proxy_socket = bind(&config.listeners.proxy.address)?;
         let health_socket = bind(&config.listeners.health.address)?;
@@ -179,7 +192,7 @@ impl Server {
         let lifecycle = proxy.lifecycle.clone();
         // Pingora stops accepting when its watch says so: callers first, operators only when all is over.
         let (stop_callers, callers) = watch::channel(false);
-        let (_stop_operators, operators) = watch::channel(false);
+        let (stop_operators, operators) = watch::channel(false);
 
         let mut accepting = JoinSet::new();
         let metrics = proxy.metrics.clone();
@@ -227,6 +240,8 @@ impl Server {
         {
             address.clean_up();
         }
+        // Said, not dropped: Pingora takes a dropped watch for an error.
+        let _told = stop_operators.send(true);
         lifecycle.running()
     }
 }

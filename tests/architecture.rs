@@ -78,6 +78,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "credentials",
             "emulator",
             "lifecycle",
+            "listener",
             "secret",
             "server",
             "signing",

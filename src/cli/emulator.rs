@@ -62,10 +62,13 @@ pub(super) fn run(args: EmulatorArgs) -> Exit {
             return Exit::Config;
         }
     };
-    if let Err(error) = logging::start(args.log_format) {
-        complain(&error);
-        return Exit::Config;
-    }
+    let _logging = match logging::start(args.log_format, "info") {
+        Ok(logging) => logging,
+        Err(error) => {
+            complain(&error);
+            return Exit::Config;
+        }
+    };
     let mut builder = Emulator::builder(&args.username, secret)
         .listen(args.listen)
         .refusal_status(args.refusal_status)

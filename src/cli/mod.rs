@@ -4,6 +4,7 @@
 //! public API (product.md).
 
 mod check;
+mod demo;
 mod emulator;
 mod serve;
 mod sign;
@@ -63,6 +64,8 @@ struct Cli {
 enum Command {
     /// Runs the proxy
     Serve(serve::ServeArgs),
+    /// Runs the proxy and an emulated Ingo on loopback, with made-up credentials
+    Demo(demo::DemoArgs),
     /// Validates a configuration and prints the effective one, each value with where it came from
     Check(check::CheckArgs),
     /// Runs the embedded stand-in for Ingo
@@ -96,6 +99,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn dispatch(cli: Cli) -> Exit {
     match cli.command {
         Command::Serve(args) => serve::run(&args),
+        Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Emulator(args) => emulator::run(args),
         Command::Sign(args) => sign(args),

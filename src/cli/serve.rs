@@ -1,14 +1,15 @@
 //! `serve`: load, bind, run, leave.
 
-use std::{io, panic::PanicHookInfo};
+use std::panic::PanicHookInfo;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Exit, check::render_check, complain, sources::ConfigArgs};
 use crate::{
     clock::Clock,
-    config::load,
+    config::{Config, load},
     lifecycle::{Lifecycle, Stage},
+    listener::raise_open_files,
     server::{Server, StartError},
     telemetry::logging,
 };
@@ -28,14 +29,18 @@ pub(super) fn run(args: &ServeArgs) -> Exit {
             return Exit::Config;
         }
     };
-    if let Err(error) = logging::start(loaded.config.log_format) {
-        complain(&error);
-        return Exit::Config;
-    }
+    let _logging = match logging::start(loaded.config.log_format, "info") {
+        Ok(logging) => logging,
+        Err(error) => {
+            complain(&error);
+            return Exit::Config;
+        }
+    };
     std::panic::set_hook(Box::new(log_panic));
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
+    warn_of_few_files(&loaded.config);
     let threads = loaded.config.threads;
     let configuration = render_check(&loaded);
     let server = match Server::bind(loaded.config, configuration, Clock::system()) {
@@ -65,16 +70,28 @@ pub(super) fn run(args: &ServeArgs) -> Exit {
     exit
 }
 
+/// Each connection takes a file descriptor; where they run out, nobody is served, not even the kubelet.
+fn warn_of_few_files(config: &Config) {
+    /// Listeners, standard streams, files, and a few to spare.
+    const OTHERS: usize = 64;
+    let needed = config.limits.inbound_connections
+        + config.limits.exchanges_in_flight
+        + config.upstream.idle_connections
+        + OTHERS;
+    let allowed = raise_open_files();
+    if allowed.is_some_and(|allowed| allowed < needed as u64) {
+        tracing::warn!(
+            allowed,
+            needed,
+            "this process may not open as many files as limits.inbound_connections asks for; raise the limit (ulimit -n, LimitNOFILE) or lower inbound_connections"
+        );
+    }
+}
+
 async fn serve(server: Server) -> Exit {
-    let signals = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-    );
-    let (Ok(terminate), Ok(interrupt)) = signals else {
-        complain(&"the system refused to deliver signals");
-        return Exit::System;
-    };
-    tokio::spawn(leave_on_signal(terminate, interrupt, server.lifecycle()));
+    if let Err(exit) = leave_on_signals(server.lifecycle()) {
+        return exit;
+    }
     let addresses = server.addresses();
     announce("proxy", &addresses.proxy);
     announce("health", &addresses.health);
@@ -91,13 +108,25 @@ fn announce(listener: &str, address: &dyn std::fmt::Display) {
     tracing::info!(listener, %address, "listening");
 }
 
-async fn leave_on_signal(mut terminate: Signal, mut interrupt: Signal, lifecycle: Lifecycle) {
-    let name = tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
+/// Makes SIGTERM and SIGINT the way out.
+pub(super) fn leave_on_signals(lifecycle: Lifecycle) -> Result<(), Exit> {
+    let signals = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    );
+    let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
+        complain(&"the system refused to deliver signals");
+        return Err(Exit::System);
     };
-    tracing::info!(signal = name, "told to leave");
-    lifecycle.advance(Stage::Leaving);
+    tokio::spawn(async move {
+        let name = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
+        tracing::info!(signal = name, "told to leave");
+        lifecycle.advance(Stage::Leaving);
+    });
+    Ok(())
 }
 
 /// Says where a panic was. Its message may quote what it choked on, so it is told to nobody.
@@ -110,5 +139,4 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
         ),
         None => tracing::error!("panic: a fault of the proxy; report it"),
     }
-    let _flushed = io::Write::flush(&mut io::stdout());
 }

@@ -20,6 +20,8 @@ const MIB: u64 = 1 << 20;
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(600);
 /// How long an idle connection may be kept.
 const IDLE: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(3_600);
+/// Pingora counts an inbound connection's idle time in whole seconds.
+const INBOUND_IDLE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3_600);
 /// A body is held whole in memory, several at once.
 const BODY: RangeInclusive<u64> = 1..=16 * MIB;
 /// What the shutdown needs after the last exchange's deadline, to write its answer and its log line.
@@ -61,7 +63,7 @@ pub(super) fn read_limits(
     let header_deadline = time("header_deadline", TIMEOUT);
     let body_deadline = time("body_deadline", TIMEOUT);
     let queue_wait = time("queue_wait", Duration::ZERO..=Duration::from_secs(60));
-    let inbound_idle_timeout = time("inbound_idle_timeout", IDLE);
+    let inbound_idle_timeout = time("inbound_idle_timeout", INBOUND_IDLE);
     let mut number =
         |name, bounds| reader.required(&format!("limits.{name}"), |text| count(text, bounds));
     let exchanges_in_flight = number("exchanges_in_flight", 1..=1_000_000);

@@ -69,8 +69,8 @@ fn listener(reader: &mut Reader<'_>, name: &str) -> Option<Option<Listener>> {
 }
 
 fn place(text: &str) -> Result<Place, Expected> {
-    /// `sun_path` of Linux holds 108 bytes, the last a NUL.
-    const LONGEST_SOCKET_PATH: usize = 107;
+    /// `sun_path` of Linux holds 108 bytes, the last a NUL; while it is bound, a socket has a longer name.
+    const LONGEST_SOCKET_PATH: usize = 96;
     if text == "off" {
         return Ok(Place::Off);
     }

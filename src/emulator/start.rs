@@ -65,8 +65,8 @@ pub struct Emulator {
     state: Arc<State>,
     addresses: Addresses,
     accepting: JoinHandle<()>,
-    /// Dropped with the emulator, which stops the control endpoint.
-    _control: watch::Sender<bool>,
+    /// Stops the control endpoint.
+    stop_control: watch::Sender<bool>,
 }
 
 /// Where an emulator listens, with the real ports.
@@ -222,7 +222,7 @@ impl Builder {
             state,
             addresses,
             accepting,
-            _control: stop,
+            stop_control: stop,
         })
     }
 }
@@ -336,6 +336,8 @@ impl Drop for Emulator {
     fn drop(&mut self) {
         // The listener and every connection belong to this task.
         self.accepting.abort();
+        // Said, not dropped: Pingora takes a dropped watch for an error.
+        let _told = self.stop_control.send(true);
         if let Some(control) = &self.addresses.control {
             control.clean_up();
         }

@@ -104,6 +104,7 @@ impl Proxy {
             connection,
             request,
             body,
+            limit,
             &mut keyed.body.memory,
             &mut trail.progress,
         );

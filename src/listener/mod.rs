@@ -5,10 +5,12 @@
 
 mod bind;
 mod connection;
+mod files;
 mod serve;
 
 pub use self::{
     bind::{BindError, Bound, BoundAddress, bind},
     connection::{Fault, Guarded},
+    files::raise_open_files,
     serve::{ConnectionLimits, H2_STREAMS, Listening},
 };

@@ -1,11 +1,15 @@
 //! Log lines: one JSON object each, or readable text on a terminal, to standard output.
 //!
+//! A thread of its own writes them: where whoever reads standard output stops reading, lines are dropped and counted, and no
+//! exchange waits.
+//!
 //! `RUST_LOG` sets levels for this program only. Everything else (Pingora, h2, rustls) is capped at `info`, because at
 //! `debug` Pingora prints request headers, and with them signatures.
 
 use std::{
     fmt,
     io::{self, IsTerminal as _},
+    sync::OnceLock,
 };
 
 use serde::Serialize;
@@ -13,6 +17,7 @@ use tracing::{
     Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
 };
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_log::NormalizeEvent as _;
 use tracing_subscriber::{
     EnvFilter, Layer,
@@ -31,11 +36,27 @@ use crate::config::LogFormat;
 /// Modules of this program; everything else is foreign and capped.
 const OWN: &str = "ingo_signing_proxy";
 
-/// Starts logging for the whole process. A second call has no effect.
+/// Lines that wait to be written; more are dropped. At most about 8 MiB.
+const WAITING_LINES: usize = 8192;
+
+static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
+
+/// Log lines dropped since the start, because standard output was not read fast enough.
+pub fn dropped_lines() -> usize {
+    DROPPED.get().map_or(0, ErrorCounter::dropped_lines)
+}
+
+/// Writes what is still waiting when dropped.
+#[derive(Debug)]
+pub struct Logging {
+    _flushed_on_drop: WorkerGuard,
+}
+
+/// Starts logging for the whole process, at `level` where `RUST_LOG` says nothing.
 ///
 /// # Errors
 /// A message for people where `RUST_LOG` cannot be read as EnvFilter directives.
-pub fn start(format: Option<LogFormat>) -> Result<(), String> {
+pub fn start(format: Option<LogFormat>, level: &'static str) -> Result<Logging, String> {
     let levels = match std::env::var("RUST_LOG") {
         Ok(directives) if !directives.is_empty() => {
             EnvFilter::try_new(directives).map_err(|_| {
@@ -43,7 +64,7 @@ pub fn start(format: Option<LogFormat>) -> Result<(), String> {
                     .to_owned()
             })?
         }
-        _ => EnvFilter::new("info"),
+        _ => EnvFilter::new(level),
     };
     let filter = levels.and(filter_fn(is_within_cap));
     let terminal = io::stdout().is_terminal();
@@ -51,7 +72,14 @@ pub fn start(format: Option<LogFormat>) -> Result<(), String> {
         Some(format) => format == LogFormat::Pretty,
         None => terminal,
     };
-    let layer = tracing_subscriber::fmt::layer().with_writer(io::stdout);
+    let (writer, guard) = NonBlockingBuilder::default()
+        .buffered_lines_limit(WAITING_LINES)
+        .lossy(true)
+        .thread_name("log")
+        .finish(io::stdout());
+    // Where it is set already, so is the subscriber below, and this writer is not used.
+    let _already_set = DROPPED.set(writer.error_counter());
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer);
     let layer = if pretty {
         layer.compact().with_ansi(terminal).boxed()
     } else {
@@ -64,7 +92,9 @@ pub fn start(format: Option<LogFormat>) -> Result<(), String> {
             .with_max_level(log::LevelFilter::Info)
             .init();
     }
-    Ok(())
+    Ok(Logging {
+        _flushed_on_drop: guard,
+    })
 }
 
 fn is_within_cap(metadata: &Metadata<'_>) -> bool {

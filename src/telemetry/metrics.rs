@@ -7,7 +7,7 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder, process_collector::ProcessCollector,
 };
 
-use super::{Ending, Outcome, Phase, Trail};
+use super::{Ending, Outcome, Phase, Trail, logging};
 use crate::{ingo::Route, problem::Code};
 
 /// From what our own work takes to what Ingo may take on a money route, in seconds.
@@ -38,6 +38,7 @@ pub struct Metrics {
     buffered: IntGauge,
     queue: IntGauge,
     panics: IntCounter,
+    dropped_lines: IntCounter,
 }
 
 /// A vector's children, made when first used and then found by index.
@@ -144,6 +145,10 @@ impl Metrics {
                 "panics_total",
                 "Faults of the proxy that ended one exchange; each is a bug to report.",
             ),
+            dropped_lines: register.counter(
+                "log_lines_dropped_total",
+                "Log lines dropped because standard output was not read fast enough.",
+            ),
             registry,
         }
     }
@@ -210,6 +215,9 @@ impl Metrics {
             .set(i64::try_from(buffered_bytes).unwrap_or(i64::MAX));
         self.queue
             .set(i64::try_from(queue_length).unwrap_or(i64::MAX));
+        let dropped = u64::try_from(logging::dropped_lines()).unwrap_or(u64::MAX);
+        self.dropped_lines
+            .inc_by(dropped.saturating_sub(self.dropped_lines.get()));
         let mut text = Vec::new();
         let families = self.registry.gather();
         TextEncoder::new()

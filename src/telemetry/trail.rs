@@ -25,6 +25,8 @@ pub struct Progress {
     pub written: bool,
     /// Where the time went.
     pub stopwatch: Stopwatch,
+    /// What the system or the TLS library said of the last failure; for the log, never for the caller.
+    pub cause: Option<String>,
 }
 
 /// What is known of an exchange so far.
@@ -98,6 +100,7 @@ impl Trail {
             progress: Progress {
                 written: false,
                 stopwatch: Stopwatch::start(now),
+                cause: None,
             },
             attempts: 0,
             idempotency_key: None,
@@ -128,6 +131,7 @@ impl Trail {
             caller = CALLER,
             code = ending.status,
             problem = ending.problem.map(Code::as_str),
+            cause = self.progress.cause.as_deref(),
             ingo_status = ending.answer.status.as_deref(),
             outcome = ending.outcome.as_str(),
             attempts = self.attempts,

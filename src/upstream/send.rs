@@ -3,9 +3,13 @@
 //! Every failure says what is known, in the terms of `product.md`; whether bytes were written is kept apart in [`Progress`],
 //! outside this future, so that it survives a time-out, a dropped future and a panic.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, Version, header};
 use pingora::{Error, ErrorType, http::RequestHeader, protocols::http::v1::client::HttpSession};
+
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     Upstream,
@@ -16,6 +20,8 @@ use crate::{
     telemetry::{Phase, Progress},
 };
 
+/// Of an attempt's time, so much is left for an answer that came while the request was still being written.
+const EARLY_ANSWER: Duration = Duration::from_millis(250);
 /// An upstream may send interim answers (RFC 9110 §15.2), but not for ever.
 const MAX_INTERIM_ANSWERS: usize = 16;
 
@@ -59,6 +65,17 @@ pub enum Unreachable {
     Other,
 }
 
+impl BadResponse {
+    /// What is wrong, in one word for the log.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed => "Malformed",
+            Self::TooLarge => "TooLarge",
+            Self::NoMemory => "NoMemory",
+        }
+    }
+}
+
 /// What is wrong with an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadResponse {
@@ -79,7 +96,18 @@ impl Upstream {
         progress.stopwatch.enter(Phase::Connect);
         let found = self.connector.get_http_session(&self.endpoint).await;
         progress.stopwatch.stop();
-        let (mut session, reused) = found.map_err(|error| connect_failure(&error))?;
+        let (mut session, reused) = found.map_err(|error| {
+            let failure = connect_failure(&error);
+            if matches!(failure, Failure::Tls { .. }) {
+                // TCP has no part in it that would be worth telling apart.
+                progress
+                    .stopwatch
+                    .reassign(Phase::Connect, Phase::Tls, Duration::MAX);
+            }
+            // Nothing of a request was written, so nothing of one can be quoted.
+            progress.cause = Some(error.to_string());
+            failure
+        })?;
         if !reused
             && let Some(Some(tls)) = session.digest_mut().timing_digest.get(1)
             && let Some(spent) = tls.establishment_duration
@@ -91,7 +119,7 @@ impl Upstream {
         Ok(session)
     }
 
-    /// Writes `request` and `body` and reads the answer; `memory` grows by what is read.
+    /// Writes `request` and `body` and reads the answer; `memory` grows by what is read. The caller drops this at `limit`.
     ///
     /// # Errors
     /// [`Failure::Reset`] or [`Failure::BadResponse`]. [`Progress::written`] is set before the first byte is written.
@@ -100,22 +128,27 @@ impl Upstream {
         mut session: HttpSession,
         request: Box<RequestHeader>,
         body: Bytes,
+        limit: Instant,
         memory: &mut Reservation,
         progress: &mut Progress,
     ) -> Result<Answer, Failure> {
         progress.stopwatch.enter(Phase::Send);
         progress.written = true;
-        let written = write(&mut session, request, &body).await;
-        // A server may answer and close before it has read everything: its answer says more than our failed write does.
+        // A server may answer before it has read everything, then stop reading or close: its answer says more than our failed
+        // write does.
+        let writing = write(&mut session, request, &body);
+        let written = matches!(timeout_at(limit - EARLY_ANSWER, writing).await, Ok(Ok(())));
         progress.stopwatch.enter(Phase::FirstByte);
         let (status, headers) = match read_head(&mut session).await {
             Ok(head) => head,
-            Err(_) if written.is_err() => return Err(Failure::Reset),
-            Err(failure) => return Err(failure),
+            Err(failed) => return Err(failed.told(written, progress)),
         };
         progress.stopwatch.enter(Phase::ReadResponse);
-        let body = self.read_body(&mut session, memory).await?;
-        if written.is_ok() {
+        let body = match self.read_body(&mut session, memory).await {
+            Ok(body) => body,
+            Err(failed) => return Err(failed.told(true, progress)),
+        };
+        if written {
             self.connector
                 .release_http_session(session, &self.endpoint, Some(self.idle_timeout))
                 .await;
@@ -131,20 +164,20 @@ impl Upstream {
         &self,
         session: &mut HttpSession,
         memory: &mut Reservation,
-    ) -> Result<Bytes, Failure> {
+    ) -> Result<Bytes, Failed> {
         let mut whole = Bytes::new();
         let mut joined = BytesMut::new();
         while let Some(part) = session
             .read_body_bytes()
             .await
-            .map_err(|e| read_failure(&e))?
+            .map_err(|e| Failed::reading(&e))?
         {
             if whole.len() + joined.len() + part.len() > self.max_response_bytes {
-                return Err(Failure::BadResponse(BadResponse::TooLarge));
+                return Err(Failed::here(BadResponse::TooLarge));
             }
             memory
                 .grow_for_answer(part.len())
-                .map_err(|_| Failure::BadResponse(BadResponse::NoMemory))?;
+                .map_err(|_| Failed::here(BadResponse::NoMemory))?;
             // Most answers come in one part, which is then passed on without a copy.
             if whole.is_empty() && joined.is_empty() {
                 whole = part;
@@ -175,12 +208,12 @@ async fn write(
 }
 
 /// Reads the head of the final answer, past interim ones.
-async fn read_head(session: &mut HttpSession) -> Result<(StatusCode, HeaderMap), Failure> {
+async fn read_head(session: &mut HttpSession) -> Result<(StatusCode, HeaderMap), Failed> {
     for _ in 0..MAX_INTERIM_ANSWERS {
         session
             .read_response()
             .await
-            .map_err(|e| read_failure(&e))?;
+            .map_err(|e| Failed::reading(&e))?;
         let Some(head) = session.resp_header() else {
             break;
         };
@@ -199,7 +232,7 @@ async fn read_head(session: &mut HttpSession) -> Result<(StatusCode, HeaderMap),
             return Ok((head.status, head.headers.clone()));
         }
     }
-    Err(Failure::BadResponse(BadResponse::Malformed))
+    Err(Failed::here(BadResponse::Malformed))
 }
 
 fn connect_failure(error: &Error) -> Failure {
@@ -219,12 +252,42 @@ fn connect_failure(error: &Error) -> Failure {
     }
 }
 
-fn read_failure(error: &Error) -> Failure {
-    match error.etype() {
-        ErrorType::ConnectionClosed
-        | ErrorType::ReadError
-        | ErrorType::ReadTimedout
-        | ErrorType::Custom("PrematureBodyEnd") => Failure::Reset,
-        _ => Failure::BadResponse(BadResponse::Malformed),
+/// Why an answer could not be read.
+struct Failed {
+    failure: Failure,
+    /// For the log: Pingora's name for it. Its error's text would quote the answer.
+    cause: &'static str,
+}
+
+impl Failed {
+    fn here(why: BadResponse) -> Self {
+        Self {
+            failure: Failure::BadResponse(why),
+            cause: why.as_str(),
+        }
+    }
+
+    fn reading(error: &Error) -> Self {
+        let failure = match error.etype() {
+            ErrorType::ConnectionClosed
+            | ErrorType::ReadError
+            | ErrorType::ReadTimedout
+            | ErrorType::Custom("PrematureBodyEnd") => Failure::Reset,
+            _ => Failure::BadResponse(BadResponse::Malformed),
+        };
+        Self {
+            failure,
+            cause: error.etype().as_str(),
+        }
+    }
+
+    /// What it comes to, where the request was `written` whole or not.
+    fn told(self, written: bool, progress: &mut Progress) -> Failure {
+        progress.cause = Some(self.cause.to_owned());
+        if written {
+            self.failure
+        } else {
+            Failure::Reset
+        }
     }
 }

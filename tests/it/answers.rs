@@ -206,15 +206,46 @@ fn an_answer_that_ends_early_is_never_passed_on_as_whole() {
 
 #[test]
 fn an_answer_that_is_no_http_is_a_bad_response() {
-    let broken: [&[u8]; 4] = [
+    let broken: [&[u8]; 5] = [
         b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
         b"HTTP/1.1 two hundred\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n{}",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n",
     ];
     for bytes in broken {
         is_broken_answer(&answered_with_raw(bytes));
     }
+}
+
+#[test]
+fn an_answer_whose_framing_can_be_read_in_two_ways_is_a_bad_response() {
+    let broken: [&[u8]; 3] = [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 5\r\n\r\n{}   ",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2, 5\r\n\r\n{}   ",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\n{}",
+    ];
+    for bytes in broken {
+        let answer = answered_with_raw(bytes);
+        assert_eq!(answer.status, 502, "{}", String::from_utf8_lossy(bytes));
+        is_broken_answer(&answer);
+    }
+}
+
+#[test]
+fn an_answer_of_http_1_0_passes_and_its_connection_is_not_used_again() {
+    let upstream = Upstream::scripted(|request| match request.connection {
+        0 => Reply::raw("HTTP/1.0 200 OK\r\nContent-Type: a/b\r\nContent-Length: 2\r\n\r\n{}")
+            .then_stay_open(),
+        _ => Reply::raw("HTTP/1.0 200 OK\r\n\r\n[1]"),
+    });
+    let proxy = Proxy::to(&upstream).start();
+    for body in ["{}", "[1]"] {
+        let answer = proxy.post(&Post::new("{}"));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(answer.text(), body);
+    }
+    assert_eq!(upstream.connections(), 2);
 }
 
 #[test]

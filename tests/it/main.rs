@@ -14,11 +14,14 @@
 
 mod access_log;
 mod answers;
+mod bodies;
 mod bounds;
 mod cli;
 mod clients;
 mod connections;
+mod framing;
 mod health;
+mod http2;
 mod lifecycle;
 mod refusals;
 mod scaffolding;

@@ -15,6 +15,9 @@ const CALLERS: usize = 32;
 /// Requests in all.
 const REQUESTS: usize = 10_000;
 
+/// A route on which money moves: whatever may be repeated elsewhere, here nothing is once a byte was written.
+const PATH: &str = "/gateway/process";
+
 /// Sends all requests, each caller on one connection, and gives the answers by participant.
 fn all_answers(proxy: &Proxy) -> HashMap<String, Answer> {
     let answers = Mutex::new(HashMap::new());
@@ -25,7 +28,7 @@ fn all_answers(proxy: &Proxy) -> HashMap<String, Answer> {
                 let mut client = proxy.client();
                 for number in (caller..REQUESTS).step_by(CALLERS) {
                     let id = format!("p{number}");
-                    let answer = client.post(&Post::new(session(&id)));
+                    let answer = client.post(&Post::new(session(&id)).to(PATH));
                     let mut answers = answers.lock().expect("no holder of the lock panics");
                     assert!(answers.insert(id, answer).is_none());
                 }
@@ -63,22 +66,20 @@ fn all_is_well(upstream: &Upstream, answers: &HashMap<String, Answer>) -> usize 
 #[test]
 fn requests_over_connections_that_stay_open_are_all_answered() {
     let upstream = Upstream::echoing();
-    let proxy = Proxy::to(&upstream).start();
+    let proxy = Proxy::to(&upstream).argument("--routes=process").start();
     let answers = all_answers(&proxy);
     assert_eq!(all_is_well(&upstream, &answers), REQUESTS);
-    assert!(
-        upstream.connections() <= CALLERS,
-        "{}",
-        upstream.connections()
-    );
-    let metrics = proxy.metrics();
-    let counted = metrics.sum("ingo_proxy_exchanges_total", &[("outcome", "answered")]);
-    assert_eq!(counted, REQUESTS as f64);
+    // One for each caller, and now and then one that was not back in the pool yet when it was wanted.
+    let connections = upstream.connections();
+    assert!(connections <= 2 * CALLERS, "{connections}");
+    let answered = [("outcome", "answered")];
+    proxy.metrics_become(|m| m.sum("ingo_proxy_exchanges_total", &answered) == REQUESTS as f64);
 }
 
 #[test]
 fn while_idle_connections_are_closed_at_random_nothing_is_mixed_up_or_sent_twice() {
-    // One answer in ten is followed by an unannounced end; one request in fifty meets a reset at its first byte.
+    // One answer in ten is followed by an unannounced end; one request in fifty meets a reset at its first byte, and one
+    // in a hundred a reset after it was received.
     let endings = Mutex::new(Random::seeded(17));
     let cuts = Mutex::new(Random::seeded(42));
     let upstream = Upstream::cutting(
@@ -92,16 +93,17 @@ fn while_idle_connections_are_closed_at_random_nothing_is_mixed_up_or_sent_twice
         move |request| {
             let reply = Reply::session(&request.participant());
             let mut endings = endings.lock().expect("no holder of the lock panics");
-            match endings.below(10) {
-                0 => reply.then_close(),
+            match endings.below(100) {
+                0 => Reply::reset(),
+                1..=10 => reply.then_close(),
                 _ => reply,
             }
         },
     );
-    let proxy = Proxy::to(&upstream).start();
+    let proxy = Proxy::to(&upstream).argument("--routes=process").start();
     let answers = all_answers(&proxy);
     let answered = all_is_well(&upstream, &answers);
-    // What Ingo cut at the first byte may fail: one in fifty. An end that came before the request must not.
+    // What Ingo cut may fail: three in a hundred, and a few that met an end on its way. No other may.
     assert!(
         answered > REQUESTS * 9 / 10,
         "only {answered} were answered"

@@ -10,6 +10,7 @@ pub mod post;
 pub mod process;
 pub mod proxy;
 pub mod recorded;
+pub mod refusing;
 pub mod reply;
 pub mod tls;
 pub mod upstream;
@@ -22,6 +23,7 @@ pub use post::Post;
 pub use process::{Ended, Process};
 pub use proxy::{Builder, Proxy};
 pub use recorded::Recorded;
+pub use refusing::Refusing;
 pub use reply::Reply;
 pub use upstream::{Cut, Upstream};
 
