@@ -20,8 +20,9 @@ build: tools ## Build the release binary, target/release/ingo-signing-proxy
 	$(CARGO) build --release $(LOCKED)
 
 .PHONY: demo
-demo: build ## See the whole thing work: the proxy and an embedded Ingo on loopback, with lines to paste
-	@$(CARGO) run --release $(LOCKED) --quiet -- demo
+demo: tools ## See the whole thing work: the proxy and an embedded Ingo on loopback, with lines to paste
+	$(CARGO) build --profile demo $(LOCKED)
+	@exec $${CARGO_TARGET_DIR:-target}/demo/ingo-signing-proxy demo
 
 .PHONY: test
 test: tools ## Run every test that needs the toolchain alone

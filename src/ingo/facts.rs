@@ -94,10 +94,34 @@ fn offset(body: &[u8], line: usize, column: usize) -> usize {
 pub struct Facts {
     /// `participant_unique_id1`: the identifying value of a request on most routes.
     pub participant_unique_id1: Option<String>,
-    /// `status` of an answer, a number or a string there (protocol.md §4). Not the HTTP status.
+    /// `participant_unique_ids`: the identifying values of a debit, at the top or in its `transaction`.
+    pub participant_unique_ids: Vec<String>,
+    /// `status` of an answer, at the top or, on the newer debit page, in its `response`; a number or a string there
+    /// (protocol.md §4). Not the HTTP status.
     pub status: Option<String>,
-    /// `transaction_id` of an answer, at the top or in its `data`.
+    /// `transaction_id` of an answer, at the top, in its `data` or in its `transaction`.
     pub transaction_id: Option<String>,
+}
+
+/// Where in a body facts are looked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Top,
+    Data,
+    Response,
+    Transaction,
+}
+
+impl Place {
+    /// The place that a member of this one is.
+    fn below(self, name: &[u8]) -> Option<Self> {
+        match (self, name) {
+            (Self::Top, b"data") => Some(Self::Data),
+            (Self::Top, b"response") => Some(Self::Response),
+            (Self::Top, b"transaction") => Some(Self::Transaction),
+            _ => None,
+        }
+    }
 }
 
 impl Facts {
@@ -106,27 +130,29 @@ impl Facts {
         let mut facts = Self::default();
         let members = Members {
             facts: &mut facts,
-            inside_data: false,
+            place: Place::Top,
         };
         // What was found before a fault stays: an answer cut short still names its status.
         let _fault = members.deserialize(&mut serde_json::Deserializer::from_slice(body));
         facts
     }
 
-    fn slot(&mut self, name: &[u8], inside_data: bool) -> Option<&mut Option<String>> {
-        match (name, inside_data) {
-            (b"participant_unique_id1", false) => Some(&mut self.participant_unique_id1),
-            (b"status", false) => Some(&mut self.status),
-            (b"transaction_id", _) => Some(&mut self.transaction_id),
+    fn slot(&mut self, name: &[u8], place: Place) -> Option<&mut Option<String>> {
+        match (name, place) {
+            (b"participant_unique_id1", Place::Top) => Some(&mut self.participant_unique_id1),
+            (b"status", Place::Top | Place::Response) => Some(&mut self.status),
+            (b"transaction_id", Place::Top | Place::Data | Place::Transaction) => {
+                Some(&mut self.transaction_id)
+            }
             _ => None,
         }
     }
 }
 
-/// Walks the members of the top object and of its `data`; skips everything else without building it.
+/// Walks the members of the top object and of those below that hold facts; skips everything else without building it.
 struct Members<'f> {
     facts: &'f mut Facts,
-    inside_data: bool,
+    place: Place,
 }
 
 impl<'de> DeserializeSeed<'de> for Members<'_> {
@@ -146,16 +172,20 @@ impl<'de> Visitor<'de> for Members<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(name) = map.next_key_seed(Name)? {
-            if let Some(slot) = self.facts.slot(&name, self.inside_data) {
+            if let Some(slot) = self.facts.slot(&name, self.place) {
                 let value = map.next_value_seed(Scalar)?;
                 // Where a name is repeated, the first value counts; which one Ingo takes is not known.
                 if slot.is_none() {
                     *slot = value;
                 }
-            } else if name == b"data" && !self.inside_data {
+            } else if name == b"participant_unique_ids"
+                && self.facts.participant_unique_ids.is_empty()
+            {
+                self.facts.participant_unique_ids = map.next_value_seed(Scalars)?;
+            } else if let Some(place) = self.place.below(&name) {
                 map.next_value_seed(Members {
                     facts: self.facts,
-                    inside_data: true,
+                    place,
                 })?;
             } else {
                 map.next_value::<IgnoredAny>()?;
@@ -274,6 +304,66 @@ impl<'de> Visitor<'de> for Scalar {
     }
 }
 
+/// One scalar, or the scalars of an array; at most [`MAX_FACTS`].
+struct Scalars;
+
+/// More identifying values than this are not taken over.
+const MAX_FACTS: usize = 64;
+
+impl<'de> DeserializeSeed<'de> for Scalars {
+    type Value = Vec<String>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Scalars {
+    type Value = Vec<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON value")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(value) = seq.next_element_seed(Scalar)? {
+            if values.len() < MAX_FACTS {
+                values.extend(value);
+            }
+        }
+        Ok(values)
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<Self::Value, E> {
+        Scalar.visit_str(value).map(|one| one.into_iter().collect())
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Self::Value, E> {
+        Ok(vec![value.to_string()])
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Self::Value, E> {
+        Ok(vec![value.to_string()])
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Self::Value, E> {
+        Ok(vec![value.to_string()])
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(Vec::new())
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(Vec::new())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        Scalar.visit_map(map).map(|_none| Vec::new())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -320,6 +410,20 @@ mod tests {
         assert_eq!(facts.status.as_deref(), Some("100"));
         assert_eq!(facts.transaction_id.as_deref(), Some("T-1"));
         assert_eq!(facts.participant_unique_id1.as_deref(), Some("p"));
+    }
+
+    #[test]
+    fn debits_tell_theirs_in_the_shapes_of_both_documents() {
+        let newer = br#"{"request":{"status":9},"response":{"status":"104"},"transaction":{"transaction_id":7,"participant_unique_ids":["a","b",3]}}"#;
+        let facts = Facts::read(newer);
+        assert_eq!(facts.status.as_deref(), Some("104"));
+        assert_eq!(facts.transaction_id.as_deref(), Some("7"));
+        assert_eq!(facts.participant_unique_ids, ["a", "b", "3"]);
+        let one = Facts::read(br#"{"participant_unique_ids":"a"}"#);
+        assert_eq!(one.participant_unique_ids, ["a"]);
+        let odd = Facts::read(br#"{"participant_unique_ids":{"a":[1]},"status":100}"#);
+        assert!(odd.participant_unique_ids.is_empty());
+        assert_eq!(odd.status.as_deref(), Some("100"));
     }
 
     #[test]
