@@ -16,11 +16,14 @@
 //! | admit | `exchange/admit.rs` | `Admitted` | `host_refused`, `browser_refused`, `route_not_found`, `method_not_allowed`, … |
 //! | take a turn | [`bounds`] | `Turn` | `overloaded` |
 //! | read the body | `exchange/body.rs` | `Body` | `body_not_json`, `body_too_large`, `body_timeout`, `overloaded` |
-//! | fix the key and the digest | `exchange/attempt.rs` | `Keyed` | – |
-//! | connect | [`upstream`] | a connection | `upstream_unreachable`, `upstream_tls`, `deadline_exceeded` |
+//! | fix the key and the digest | `exchange/keyed.rs` | `Keyed` | – |
+//! | take turns with the same key | `exchange/keys.rs` | `Place` | `in_flight`, `overloaded` |
+//! | keep the pace | `exchange/pace.rs` | – | `rate_limited` |
+//! | connect | [`upstream`] | a connection | `upstream_unreachable`, `upstream_tls`, `circuit_open`, `deadline_exceeded` |
+//! | write it down, where money moves | [`journal`] | a record on the disk | `journal_unavailable` |
 //! | sign | [`signing`] | [`signing::SignedHeaders`] | – |
 //! | send | [`upstream`] | [`upstream::Answer`] | `upstream_reset`, `upstream_timeout`, `upstream_bad_response` |
-//! | decide | [`retry`] | [`retry::Decision`] | – |
+//! | decide | [`retry`], asked by `exchange/attempts.rs` | [`retry::Decision`]: stop, or from "keep the pace" again | – |
 //! | answer | `exchange/respond.rs` | the caller's answer | – |
 //! | tell | [`telemetry`] | metrics, one access line | – |
 //!
@@ -33,9 +36,9 @@
 //! Downward only; `tests/architecture.rs` holds them.
 //!
 //! 1. [`secret`], [`clock`]
-//! 2. [`framing`], [`signing`], [`capture`], [`ingo`], [`problem`], [`retry`]: pure. No Pingora, tokio, files, environment, clock
+//! 2. [`framing`], [`signing`], [`capture`], [`ingo`], [`problem`], [`retry`], [`idempotency`]: pure. No Pingora, tokio, files, environment, clock
 //!    or randomness.
-//! 3. [`config`], [`credentials`], [`bounds`], [`lifecycle`], [`telemetry`]
+//! 3. [`config`], [`credentials`], [`bounds`], [`lifecycle`], [`telemetry`], [`journal`]
 //! 4. [`listener`], [`upstream`], [`exchange`], [`admin`], [`emulator`]: the only ones that name Pingora.
 //! 5. [`server`], [`cli`]
 
@@ -49,7 +52,9 @@ pub mod credentials;
 pub mod emulator;
 pub mod exchange;
 pub mod framing;
+pub mod idempotency;
 pub mod ingo;
+pub mod journal;
 pub mod lifecycle;
 pub mod listener;
 pub mod problem;

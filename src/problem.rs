@@ -80,6 +80,8 @@ codes! {
     MethodNotAllowed = "method_not_allowed", 405, "http_request_error", "the method is not allowed";
     /// The caller stopped sending.
     BodyTimeout = "body_timeout", 408, "http_request_error", "the request did not arrive in time";
+    /// The same key is being processed, on a route where waiting is not offered.
+    InFlight = "in_flight", 409, "http_request_denied", "the same Idempotency-Key is being processed";
     /// The body is larger than `limits.body_bytes`.
     BodyTooLarge = "body_too_large", 413, "http_request_error", "the body is too large";
     /// The target is longer than `limits.target_bytes`.
@@ -90,6 +92,8 @@ codes! {
     ExpectationFailed = "expectation_failed", 417, "http_request_error", "the expectation cannot be met";
     /// On a loopback listener, a `Host` that names somewhere else.
     HostRefused = "host_refused", 421, "http_request_denied", "the host is not served here";
+    /// More requests than `rate_limit` lets through within the deadline.
+    RateLimited = "rate_limited", 429, "http_request_denied", "the rate limit is reached";
     /// The head is larger than `limits.header_bytes`.
     HeadersTooLarge = "headers_too_large", 431, "http_request_error", "the request head is too large";
     /// A fault of ours.
@@ -104,6 +108,12 @@ codes! {
     UpstreamBadResponse = "upstream_bad_response", 502, "http_protocol_error", "Ingo's answer cannot be passed on";
     /// A bound of the proxy is reached.
     Overloaded = "overloaded", 503, "connection_limit_reached", "the proxy is overloaded";
+    /// The upstream cannot be connected to and is left alone for a while.
+    CircuitOpen = "circuit_open", 503, "destination_unavailable", "Ingo cannot be reached for now";
+    /// The journal cannot be written, so nothing that moves money is sent.
+    JournalUnavailable = "journal_unavailable", 503, "proxy_internal_error", "the journal cannot be written";
+    /// The route is switched off for a while.
+    RouteDisabled = "route_disabled", 503, "destination_unavailable", "the route is switched off";
     /// The proxy is about to exit.
     Draining = "draining", 503, "destination_unavailable", "the proxy is shutting down";
     /// The exchange's deadline passed before anything was sent.

@@ -2,7 +2,11 @@
 //!
 //! What can fail at a start fails in [`Server::bind`], before anything is served, each with a message for people.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use tokio::{
     sync::watch,
@@ -14,13 +18,17 @@ use crate::{
     admin::{Control, Health},
     bounds::{Memory, Turns},
     clock::Clock,
-    config::{Config, Limits, Listener},
-    credentials::{Credential, SecretError},
-    exchange::hosts::Hosts,
-    exchange::{Destination, Proxy, ProxyApp, overloaded_connection},
+    config::{Config, Idempotency, Limits, Listener},
+    credentials::{Credential, SecretError, read_secret},
+    exchange::{
+        Destination, KeySource, Keys, Pace, Proxy, ProxyApp, hosts::Hosts, overloaded_connection,
+    },
+    idempotency::Deriver,
+    journal::{Journal, JournalError},
     lifecycle::{Lifecycle, Stage},
     listener::{BindError, Bound, BoundAddress, ConnectionLimits, Listening, bind},
     problem::Code,
+    retry::{Backoff, Budget, Policy},
     telemetry::Metrics,
     upstream::{RootsError, Upstreams},
 };
@@ -56,6 +64,8 @@ pub enum StartError {
     Roots(RootsError),
     /// The system refused a socket.
     Bind(BindError),
+    /// The journal cannot be written.
+    Journal(JournalError),
 }
 
 impl fmt::Display for StartError {
@@ -64,6 +74,7 @@ impl fmt::Display for StartError {
             Self::Secret(error) => error.fmt(f),
             Self::Roots(error) => error.fmt(f),
             Self::Bind(error) => error.fmt(f),
+            Self::Journal(error) => error.fmt(f),
         }
     }
 }
@@ -79,6 +90,12 @@ impl From<SecretError> for StartError {
 impl From<RootsError> for StartError {
     fn from(error: RootsError) -> Self {
         Self::Roots(error)
+    }
+}
+
+impl From<JournalError> for StartError {
+    fn from(error: JournalError) -> Self {
+        Self::Journal(error)
     }
 }
 
@@ -128,11 +145,26 @@ impl Server {
             .as_ref()
             .map(|a| bind(&a.address))
             .transpose()?;
+        let safety = &config.safety;
+        let moves_money = config.routes.iter().any(|r| r.route.class().moves_money());
+        let journal = safety.journal.as_ref().filter(|_| moves_money);
+        let journal = journal
+            .map(|j| Journal::open(j, clock.clone()))
+            .transpose()?;
         let destinations = config.routes.iter().map(|route| Destination {
             route: route.route,
             upstream: upstreams.at(&route.upstream),
             deadline: route.deadline,
             attempt_timeout: route.attempt_timeout,
+            policy: Policy {
+                attempts: route.attempts,
+                money_after_write: route.danger_repeat_after_write,
+                backoff: Backoff {
+                    base: safety.repeats.backoff_base,
+                    cap: safety.repeats.backoff_cap,
+                },
+            },
+            disabled: route.disabled,
         });
         let limits = &config.limits;
         let proxy = Proxy {
@@ -146,6 +178,16 @@ impl Server {
                 limits.queue_length,
                 limits.queue_wait,
             ),
+            keys: Keys::new(limits.followers_per_key),
+            key_source: key_source(&safety.idempotency)?,
+            environment: environment(&config),
+            budget: Mutex::new(Budget::full(
+                safety.repeats.budget,
+                f64::from(safety.repeats.budget_percent) / 100.0,
+            )),
+            pace: safety.rate_limit.map(Pace::new),
+            journal: journal.map(Arc::new),
+            max_clock_correction: safety.max_clock_correction,
             limits: limits.clone(),
             lifecycle: Lifecycle::new(),
             metrics: Arc::new(Metrics::new()),
@@ -174,6 +216,11 @@ impl Server {
     /// By which it is told to leave, and asked how it stands.
     pub fn lifecycle(&self) -> Lifecycle {
         self.proxy.lifecycle.clone()
+    }
+
+    /// The journal, if one is kept: to be reopened after a rotation.
+    pub fn journal(&self) -> Option<Arc<Journal>> {
+        self.proxy.journal.clone()
     }
 
     /// Serves until [`Stage::Leaving`] is reached, then leaves: new connections are still served for `shutdown_delay`,
@@ -240,6 +287,10 @@ impl Server {
         {
             address.clean_up();
         }
+        if let Some(journal) = proxy.journal.clone() {
+            // The last ends are on their way to the file.
+            let _closed = tokio::task::spawn_blocking(move || journal.close()).await;
+        }
         // Said, not dropped: Pingora takes a dropped watch for an error.
         let _told = stop_operators.send(true);
         lifecycle.running()
@@ -271,6 +322,21 @@ async fn leave(
         );
     }
     let _flushed_or_late = timeout(FLUSH, lifecycle.flushed()).await;
+}
+
+fn key_source(idempotency: &Idempotency) -> Result<KeySource, SecretError> {
+    Ok(match idempotency {
+        Idempotency::Generate => KeySource::Generate,
+        Idempotency::Derive { secret } => KeySource::Derive(Deriver::new(&read_secret(secret)?)),
+    })
+}
+
+/// What tells the sandbox's keys from production's; with an upstream of one's own, that upstream.
+fn environment(config: &Config) -> String {
+    match (config.environment, config.routes.first()) {
+        (Some(environment), _) => environment.to_string(),
+        (None, route) => route.map(|r| r.upstream.authority()).unwrap_or_default(),
+    }
 }
 
 fn hosts(listener: &Listener, socket: &Bound) -> Hosts {

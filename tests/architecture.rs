@@ -20,14 +20,16 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("ingo", &[]),
     ("problem", &[]),
     ("retry", &["ingo"]),
+    ("idempotency", &["ingo", "secret"]),
     ("framing", &[]),
     ("bounds", &[]),
     ("lifecycle", &[]),
     ("config", &["ingo", "signing"]),
     ("credentials", &["config", "secret", "signing"]),
-    ("telemetry", &["config", "ingo", "problem"]),
+    ("telemetry", &["config", "ingo", "problem", "retry"]),
+    ("journal", &["clock", "config", "ingo"]),
     ("listener", &["bounds", "config", "framing", "lifecycle"]),
-    ("upstream", &["bounds", "config", "telemetry"]),
+    ("upstream", &["bounds", "config", "ingo", "telemetry"]),
     (
         "exchange",
         &[
@@ -36,7 +38,9 @@ const LAYERS: &[(&str, &[&str])] = &[
             "config",
             "credentials",
             "framing",
+            "idempotency",
             "ingo",
+            "journal",
             "lifecycle",
             "listener",
             "problem",
@@ -62,9 +66,12 @@ const LAYERS: &[(&str, &[&str])] = &[
             "config",
             "credentials",
             "exchange",
+            "idempotency",
+            "journal",
             "lifecycle",
             "listener",
             "problem",
+            "retry",
             "telemetry",
             "upstream",
         ],
@@ -77,6 +84,8 @@ const LAYERS: &[(&str, &[&str])] = &[
             "config",
             "credentials",
             "emulator",
+            "ingo",
+            "journal",
             "lifecycle",
             "listener",
             "secret",
@@ -88,7 +97,15 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// Bytes and times go in, values come out.
-const PURE: &[&str] = &["framing", "signing", "capture", "ingo", "problem", "retry"];
+const PURE: &[&str] = &[
+    "framing",
+    "signing",
+    "capture",
+    "ingo",
+    "problem",
+    "retry",
+    "idempotency",
+];
 /// What a pure module has no business with.
 const IMPURE: &[&str] = &[
     "pingora",

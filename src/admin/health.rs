@@ -38,16 +38,32 @@ impl Health {
         match path {
             b"/livez" => Page::text(200, "ok\n"),
             b"/readyz" => self.ready(),
-            _ => {
-                let text = self
-                    .proxy
-                    .metrics
-                    .render(self.proxy.memory.used(), self.proxy.turns.waiting());
-                Page {
-                    content_type: METRICS_TYPE,
-                    ..Page::text(200, text)
-                }
+            _ => self.metrics(),
+        }
+    }
+
+    fn metrics(&self) -> Page {
+        let proxy = &self.proxy;
+        for destination in &proxy.routes {
+            let upstream = &destination.upstream;
+            proxy.metrics.upstream(
+                upstream.name(),
+                upstream.circuit_open(),
+                upstream.clock_skew(),
+            );
+        }
+        if let Some(journal) = &proxy.journal {
+            let routes = proxy.routes.iter().map(|d| d.route);
+            for route in routes.filter(|r| r.class().moves_money()) {
+                proxy.metrics.unresolved(route, journal.unresolved(route));
             }
+        }
+        let text = proxy
+            .metrics
+            .render(proxy.memory.used(), proxy.turns.waiting());
+        Page {
+            content_type: METRICS_TYPE,
+            ..Page::text(200, text)
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! `-v` does not show the body that was sent. It is taken to follow the first empty line that stands right after one of
 //! curl's own lines, once a request has ended; the response's body, where it is mixed in, follows a `<` line directly and is
-//! not taken for it. `--trace` and `--trace-ascii` do show it and are read in [`trace`](super::trace).
+//! not taken for it. `--trace` and `--trace-ascii` do show it and are read in [`super::trace`].
 
 use super::{
     Broken, Message, chosen, framing,

@@ -33,7 +33,7 @@ pub(crate) struct EmulatorArgs {
     /// Fault to begin with, such as reset_after_body,next=3; can be given several times
     #[arg(long, value_name = "SPEC", value_parser = fault)]
     fault: Vec<Fault>,
-    /// Origin that host_uri may name, such as https://pay.example; can be given several times [default: any]
+    /// Origin (scheme and host) that host_uri may name; can be given several times [default: any]
     #[arg(long, value_name = "ORIGIN")]
     allow_host_uri: Vec<String>,
     /// HTTP status of a refused signature: 401, or 403 as older versions of Kong

@@ -9,6 +9,7 @@ mod emulator;
 mod serve;
 mod sign;
 mod sources;
+mod unresolved;
 mod verify;
 
 use std::{
@@ -72,6 +73,8 @@ enum Command {
     Emulator(emulator::EmulatorArgs),
     /// Signs a body from standard input offline and prints the five headers
     Sign(sign::SignArgs),
+    /// Lists the money exchanges that a journal began and never ended
+    Unresolved(unresolved::UnresolvedArgs),
     /// Says whether Ingo would accept a captured request, and if not exactly which part is wrong
     Verify(verify::VerifyArgs),
 }
@@ -103,6 +106,7 @@ fn dispatch(cli: Cli) -> Exit {
         Command::Check(args) => check::run(&args),
         Command::Emulator(args) => emulator::run(args),
         Command::Sign(args) => sign(args),
+        Command::Unresolved(args) => unresolved::run(&args),
         Command::Verify(args) => verify::run(&args, SystemTime::now()),
     }
 }

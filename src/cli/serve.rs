@@ -1,6 +1,6 @@
 //! `serve`: load, bind, run, leave.
 
-use std::panic::PanicHookInfo;
+use std::{panic::PanicHookInfo, sync::Arc};
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -8,6 +8,7 @@ use super::{Exit, check::render_check, complain, sources::ConfigArgs};
 use crate::{
     clock::Clock,
     config::{Config, load},
+    journal::Journal,
     lifecycle::{Lifecycle, Stage},
     listener::raise_open_files,
     server::{Server, StartError},
@@ -48,7 +49,7 @@ pub(super) fn run(args: &ServeArgs) -> Exit {
         Err(error) => {
             complain(&error);
             return match error {
-                StartError::Bind(_) => Exit::System,
+                StartError::Bind(_) | StartError::Journal(_) => Exit::System,
                 StartError::Secret(_) | StartError::Roots(_) => Exit::Config,
             };
         }
@@ -92,6 +93,11 @@ async fn serve(server: Server) -> Exit {
     if let Err(exit) = leave_on_signals(server.lifecycle()) {
         return exit;
     }
+    if let Some(journal) = server.journal()
+        && let Err(exit) = reopen_on_hangup(journal)
+    {
+        return exit;
+    }
     let addresses = server.addresses();
     announce("proxy", &addresses.proxy);
     announce("health", &addresses.health);
@@ -125,6 +131,21 @@ pub(super) fn leave_on_signals(lifecycle: Lifecycle) -> Result<(), Exit> {
         };
         tracing::info!(signal = name, "told to leave");
         lifecycle.advance(Stage::Leaving);
+    });
+    Ok(())
+}
+
+/// Makes SIGHUP the sign that the journal was moved away and is to be begun anew.
+fn reopen_on_hangup(journal: Arc<Journal>) -> Result<(), Exit> {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+        complain(&"the system refused to deliver signals");
+        return Err(Exit::System);
+    };
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            tracing::info!(signal = "SIGHUP", "reopening the journal");
+            journal.reopen();
+        }
     });
     Ok(())
 }

@@ -10,7 +10,7 @@ use crate::signing::{Algorithm, HeaderOrder};
 /// Reads the section `credentials`.
 pub(super) fn read(reader: &mut Reader<'_>) -> Option<Credentials> {
     let username = reader.required("credentials.username", username);
-    let secret = secret_source(reader, "secret");
+    let secret = secret_source(reader, "credentials.secret");
     if secret == Some(None) {
         reader.reject(
             "credentials.secret_file",
@@ -22,7 +22,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<Credentials> {
     }
     let algorithm = reader.required("credentials.algorithm", algorithm);
     let signed_headers = reader.required("credentials.signed_headers", signed_headers);
-    let api_key = secret_source(reader, "api_key");
+    let api_key = secret_source(reader, "credentials.api_key");
     Some(Credentials {
         username: username?,
         secret: secret??,
@@ -32,12 +32,9 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<Credentials> {
     })
 }
 
-/// The source that `<name>_file` or `<name>_env` names. Both at once are a mistake; neither is the caller's affair.
-fn secret_source(reader: &mut Reader<'_>, name: &str) -> Option<Option<SecretSource>> {
-    let (file_key, variable_key) = (
-        format!("credentials.{name}_file"),
-        format!("credentials.{name}_env"),
-    );
+/// The source that `<path>_file` or `<path>_env` names. Both at once are a mistake; neither is the caller's affair.
+pub(super) fn secret_source(reader: &mut Reader<'_>, path: &str) -> Option<Option<SecretSource>> {
+    let (file_key, variable_key) = (format!("{path}_file"), format!("{path}_env"));
     let file = reader.optional(&file_key, file_path);
     let variable = reader.optional(&variable_key, variable_name);
     match (file?, variable?) {

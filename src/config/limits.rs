@@ -35,6 +35,8 @@ pub(super) fn read_upstream(reader: &mut Reader<'_>) -> Option<UpstreamConfig> {
     let tls_handshake_timeout = time("tls_handshake_timeout", TIMEOUT);
     let idle_timeout = time("idle_timeout", IDLE);
     let idle_connections = reader.required("upstream.idle_connections", |t| count(t, 0..=65_536));
+    let attempts_in_flight =
+        reader.required("upstream.attempts_in_flight", |t| count(t, 1..=1_000_000));
     let ca_file = reader.optional("upstream.ca_file", file_path);
     let max_response_bytes = reader.required("upstream.max_response_bytes", |t| size(t, BODY));
     Some(UpstreamConfig {
@@ -42,6 +44,7 @@ pub(super) fn read_upstream(reader: &mut Reader<'_>) -> Option<UpstreamConfig> {
         tls_handshake_timeout: tls_handshake_timeout?,
         idle_timeout: idle_timeout?,
         idle_connections: idle_connections?,
+        attempts_in_flight: attempts_in_flight?,
         ca_file: ca_file?,
         max_response_bytes: max_response_bytes?,
     })
@@ -69,6 +72,7 @@ pub(super) fn read_limits(
     let exchanges_in_flight = number("exchanges_in_flight", 1..=1_000_000);
     let queue_length = number("queue_length", 0..=1_000_000);
     let inbound_connections = number("inbound_connections", 1..=1_000_000);
+    let followers_per_key = number("followers_per_key", 0..=1_000_000);
 
     if let (Some(target), Some(header)) = (target_bytes, header_bytes)
         && target >= header
@@ -96,6 +100,7 @@ pub(super) fn read_limits(
         inbound_connections: inbound_connections?,
         inbound_idle_timeout: inbound_idle_timeout?,
         buffered_bytes: buffered_bytes?,
+        followers_per_key: followers_per_key?,
     })
 }
 

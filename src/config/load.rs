@@ -17,7 +17,7 @@ use super::{
     limits, listeners,
     mistake::Mistakes,
     reader::Reader,
-    routes, schema, yaml,
+    routes, safety, schema, yaml,
 };
 
 /// The places a configuration is written in.
@@ -109,6 +109,7 @@ fn read(
     let process = limits::read_process(reader);
     let routes = routes::read(reader, warnings);
     let enabled = routes.as_ref().map(|(_, routes)| routes.as_slice());
+    let safety = safety::read(reader, enabled, warnings);
     let shutdown = limits::read_shutdown(reader, enabled, warnings);
     let listeners = listeners::read(reader, warnings);
     let credentials = credentials::read(reader);
@@ -125,6 +126,7 @@ fn read(
         routes,
         upstream: upstream?,
         limits: limits?,
+        safety: safety?,
         headers: headers?,
         shutdown: shutdown?,
         log_format,

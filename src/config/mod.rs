@@ -20,6 +20,7 @@ mod properties;
 mod quantity;
 mod reader;
 mod routes;
+mod safety;
 #[cfg(test)]
 mod samples;
 mod schema;
@@ -29,7 +30,7 @@ pub use effective::{Effective, Entry};
 pub use load::{Flag, Loaded, Sources, load, process_environment};
 pub use mistake::{LoadError, Mistake};
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use crate::{
     ingo::{Environment, Route},
@@ -51,6 +52,8 @@ pub struct Config {
     pub upstream: UpstreamConfig,
     /// The bounds that keep memory and sockets finite.
     pub limits: Limits,
+    /// What is repeated, and what holds the proxy back.
+    pub safety: Safety,
     /// Which further headers pass.
     pub headers: Headers,
     /// The way out.
@@ -130,6 +133,81 @@ pub struct RouteConfig {
     pub deadline: Duration,
     /// One attempt may take this long, from the first byte written to the last byte read.
     pub attempt_timeout: Duration,
+    /// Attempts per exchange, the first included.
+    pub attempts: u32,
+    /// Switched off for a while: known, and refused.
+    pub disabled: bool,
+    /// Whether a call that moves money may be repeated after bytes were written. `false` elsewhere.
+    pub danger_repeat_after_write: bool,
+}
+
+/// What is repeated, and what holds the proxy back.
+#[derive(Clone, Debug)]
+pub struct Safety {
+    /// The waits and the budget of repeats.
+    pub repeats: Repeats,
+    /// Where an `Idempotency-Key` comes from that the caller did not send.
+    pub idempotency: Idempotency,
+    /// The journal of calls that move money.
+    pub journal: Option<JournalConfig>,
+    /// When an upstream that cannot be connected to is left alone.
+    pub circuit_breaker: CircuitBreaker,
+    /// How many requests are sent in a second; `None`: as many as come.
+    pub rate_limit: Option<RateLimit>,
+    /// By how much the signing clock may be corrected; `None`: not at all.
+    pub max_clock_correction: Option<Duration>,
+}
+
+/// The waits and the budget of repeats.
+#[derive(Clone, Copy, Debug)]
+pub struct Repeats {
+    /// The upper bound of the first wait.
+    pub backoff_base: Duration,
+    /// The upper bound of every wait.
+    pub backoff_cap: Duration,
+    /// Repeats that can be made at once.
+    pub budget: u32,
+    /// Repeats per hundred exchanges in the long run.
+    pub budget_percent: u32,
+}
+
+/// Where an `Idempotency-Key` comes from that the caller did not send.
+#[derive(Clone, Debug)]
+pub enum Idempotency {
+    /// A new V4 UUID per exchange.
+    Generate,
+    /// From what is asked: the same request has the same key, on every replica.
+    Derive {
+        /// Where the key derivation's own secret is read from. It must never change.
+        secret: SecretSource,
+    },
+}
+
+/// The journal of calls that move money.
+#[derive(Clone, Debug)]
+pub struct JournalConfig {
+    /// The file that is appended to.
+    pub file: PathBuf,
+    /// Whether a record must be on the disk before the request is sent.
+    pub fsync: bool,
+}
+
+/// When an upstream that cannot be connected to is left alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CircuitBreaker {
+    /// Consecutive failures to connect that open it; 0: it never opens.
+    pub failures: u32,
+    /// How long it stays open before one probe is let through.
+    pub open_for: Duration,
+}
+
+/// How many requests are sent in a second.
+#[derive(Clone, Copy, Debug)]
+pub struct RateLimit {
+    /// In the long run.
+    pub per_second: NonZeroU32,
+    /// At once.
+    pub burst: NonZeroU32,
 }
 
 /// Scheme, host and port of an upstream (RFC 6454 §4). Paths are the caller's: a base URL has none.
@@ -154,6 +232,8 @@ pub struct UpstreamConfig {
     pub idle_timeout: Duration,
     /// Idle connections kept for reuse.
     pub idle_connections: usize,
+    /// Attempts at one upstream that may run at once.
+    pub attempts_in_flight: usize,
     /// PEM file of the roots to trust; `None`: the system's.
     pub ca_file: Option<PathBuf>,
     /// The largest answer body that is passed on, in bytes.
@@ -185,6 +265,8 @@ pub struct Limits {
     pub inbound_idle_timeout: Duration,
     /// Bytes of request and answer bodies held at once.
     pub buffered_bytes: usize,
+    /// Exchanges that may wait for one with the same `Idempotency-Key`.
+    pub followers_per_key: usize,
 }
 
 /// Which headers pass besides those that product.md names. Names in lower case.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{
     Origin, RouteConfig,
     origin::base_url,
-    quantity::{boolean, duration, show_duration},
+    quantity::{boolean, count, duration, show_duration},
     reader::Reader,
     schema::{self, route_key},
 };
@@ -74,6 +74,20 @@ fn read_route(
     let deadline = reader.required(&route_key(route, "deadline"), time);
     let attempt_key = route_key(route, "attempt_timeout");
     let attempt = reader.required(&attempt_key, time);
+    let attempts = reader.required(&route_key(route, "attempts"), |t| count(t, 1..=10));
+    let disabled = reader.required(&route_key(route, "disabled"), boolean);
+    let repeat_after_write = if route.class().moves_money() {
+        reader.required(&route_key(route, "danger_repeat_after_write"), boolean)
+    } else {
+        Some(false)
+    };
+    if repeat_after_write == Some(true) && enabled == Some(true) {
+        warnings.push(format!(
+            "{} is true: a payment whose answer was lost is sent again, and it is Ingo alone that keeps it from \
+             happening twice",
+            route_key(route, "danger_repeat_after_write")
+        ));
+    }
     let mut timely = true;
     if let (Some(deadline), Some(attempt)) = (deadline, attempt) {
         if route.class().moves_money() && attempt <= MONEY_HOLD {
@@ -100,6 +114,9 @@ fn read_route(
         upstream: upstream?,
         deadline: deadline?,
         attempt_timeout: attempt.filter(|_| timely)?,
+        attempts: u32::try_from(attempts?).ok()?,
+        disabled: disabled?,
+        danger_repeat_after_write: repeat_after_write?,
     }))
 }
 

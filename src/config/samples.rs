@@ -290,7 +290,8 @@ fn variables_that_are_no_keys_are_mistakes_and_foreign_ones_are_not() {
         limits (INGO_PROXY__LIMITS): is a section; set its keys one by one, such as INGO_PROXY__LIMITS__BODY_BYTES\n  \
         limits.body_byte (INGO_PROXY__LIMITS__BODY_BYTE): unknown key; did you mean body_bytes?\n  \
         retries.budget (INGO_PROXY__RETRIES__BUDGET): unknown key; the keys here are environment, threads, log_format, \
-        shutdown_delay, shutdown_limit, listeners, credentials, upstream, routes, limits, headers\n  \
+        shutdown_delay, shutdown_limit, listeners, credentials, upstream, routes, limits, repeats, \
+        idempotency, journal, circuit_breaker, rate_limit, clock, headers\n  \
         routes.proces.enabled (INGO_PROXY__ROUTES__PROCES__ENABLED): unknown route; the routes are create_session, \
         verify, process, debit, notify_v3, notify_v4, notify_cancel, open_banking_account, verify_open_banking, \
         banking\n  \
@@ -313,6 +314,8 @@ fn what_is_allowed_and_probably_not_meant_is_warned_of() {
         loaded.warnings,
         [
             "routes.process.url begins with http://: requests and answers can be read and changed on the way",
+            "the route process moves money and there is no journal: after a crash nobody can tell which calls had begun and \
+             not ended; set journal.file",
             "shutdown_limit is shorter than 95s, the longest deadline of an enabled route and 5s more: a shutdown can \
              cut off an exchange whose outcome is then unknown",
             "listeners.proxy.address is not a loopback address and nothing authenticates callers: any host that can \

@@ -120,6 +120,7 @@ pub(super) static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
         Key::scalar("upstream.idle_timeout").or("30s"),
         Key::scalar("upstream.idle_connections").or("128"),
         Key::scalar("upstream.ca_file").or_else("default: the system's roots"),
+        Key::scalar("upstream.attempts_in_flight").or("1024"),
         Key::scalar("upstream.max_response_bytes").or("1MiB"),
         Key::scalar("upstream.danger_allow_cleartext").or("false"),
     ]);
@@ -135,6 +136,11 @@ pub(super) static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
         keys.push(Key::scalar(path("url")));
         keys.push(Key::scalar(path("deadline")).or(deadline));
         keys.push(Key::scalar(path("attempt_timeout")).or(attempt_timeout));
+        keys.push(Key::scalar(path("attempts")).or("3"));
+        keys.push(Key::scalar(path("disabled")).or("false"));
+        if route.class().moves_money() {
+            keys.push(Key::scalar(path("danger_repeat_after_write")).or("false"));
+        }
     }
     keys.extend([
         Key::scalar("limits.body_bytes").or("1MiB"),
@@ -148,6 +154,22 @@ pub(super) static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
         Key::scalar("limits.inbound_connections").or("10000"),
         Key::scalar("limits.inbound_idle_timeout").or("75s"),
         Key::scalar("limits.buffered_bytes").or("64MiB"),
+        Key::scalar("limits.followers_per_key").or("64"),
+        Key::scalar("repeats.backoff_base").or("50ms"),
+        Key::scalar("repeats.backoff_cap").or("2s"),
+        Key::scalar("repeats.budget").or("100"),
+        Key::scalar("repeats.budget_percent").or("20"),
+        Key::scalar("idempotency.policy").or("generate"),
+        Key::scalar("idempotency.secret_file").or_else("not set: only derive needs one"),
+        Key::scalar("idempotency.secret_env").or_else("not set: only derive needs one"),
+        Key::scalar("journal.file").or_else("not set: no journal is kept"),
+        Key::scalar("journal.fsync").or("true"),
+        Key::scalar("circuit_breaker.failures").or("5"),
+        Key::scalar("circuit_breaker.open_for").or("5s"),
+        Key::scalar("rate_limit.per_second").or("off"),
+        Key::scalar("rate_limit.burst").or("5"),
+        Key::scalar("clock.correct").or("true"),
+        Key::scalar("clock.max_correction").or("15m"),
         Key::list("headers.to_ingo"),
         Key::list("headers.to_caller"),
     ]);

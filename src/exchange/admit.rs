@@ -2,10 +2,12 @@
 //!
 //! The order of the checks is the order of what cannot be trusted: framing, then who asks, then what for.
 
+use std::time::Duration;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use pingora::http::RequestHeader;
 
-use super::{Destination, Proxy, Rejection};
+use super::{Destination, Proxy, Rejection, patience::caller_timeout};
 use crate::{
     ingo::{Pattern, Route},
     problem::Code,
@@ -25,6 +27,8 @@ pub(super) struct Admitted<'a> {
     pub(super) forwarded: Vec<(HeaderName, HeaderValue)>,
     /// The length the caller announced; `None`: chunked, or HTTP/2 without.
     pub(super) content_length: Option<usize>,
+    /// By how much the caller shortens the deadline.
+    pub(super) timeout: Option<Duration>,
     /// Whether the caller waits for `100 Continue`.
     pub(super) expects_continue: bool,
 }
@@ -67,6 +71,13 @@ impl Proxy {
         if head.method != Method::POST {
             return Err(method_not_allowed());
         }
+        if destination.disabled {
+            let detail = format!(
+                "the route {route} is switched off by routes.{route}.disabled",
+                route = destination.route.name()
+            );
+            return Err(Rejection::unsent(Code::RouteDisabled, detail));
+        }
         let expects_continue = check_expectation(head)?;
         check_encoding(headers)?;
         Ok(Admitted {
@@ -75,6 +86,7 @@ impl Proxy {
             idempotency_key: idempotency_key(headers)?,
             forwarded: self.forwarded(headers),
             content_length: self.content_length(headers)?,
+            timeout: caller_timeout(headers)?,
             expects_continue,
         })
     }

@@ -1,104 +1,133 @@
-//! The third stage: attempts, until one brings an answer or the decision says stop.
+//! One attempt: held back where it must be, connected, signed, sent, answered or missed.
 //!
-//! Each attempt is signed afresh, after a connection is there, so that its date is that of its first byte. The body's
-//! digest and the `Idempotency-Key` are the same for all.
+//! It is signed after a connection is there, so that its date is that of its first byte. What follows it is not decided here.
 
 use http::HeaderValue;
-use pingora::http::RequestHeader;
-use tokio::time::{Instant, sleep, timeout_at};
+use pingora::{ErrorType, OrErr as _, http::RequestHeader};
+use tokio::time::Instant;
 
-use super::{Proxy, Rejection, admit::Admitted, body::Body, failure};
+use super::{
+    Proxy, Rejection,
+    keyed::{Keyed, TENANT},
+    patience::{Lost, Patience},
+};
 use crate::{
-    bounds::Reservation,
-    ingo::Route,
+    ingo::{Facts, KongRefusal, Route},
+    journal::{self, Journal},
     problem::Code,
-    retry::{Decision, Evidence, decide},
-    signing::{BodyDigest, Unsigned},
+    retry::{Ended, Refusal},
+    signing::Unsigned,
     telemetry::{Phase, Trail},
-    upstream::Answer,
+    upstream::{Answer, Connection, Failure, Freshness},
 };
 
 /// What we say we are (RFC 9110 §10.1.5).
 const USER_AGENT: &str = concat!("ingo-signing-proxy/", env!("CARGO_PKG_VERSION"));
 
-/// A request that has everything but a signature.
+/// An answer, and what it says of itself.
 #[derive(Debug)]
-pub(super) struct Keyed<'a> {
-    admitted: Admitted<'a>,
-    key: HeaderValue,
-    body: Body,
-    digest: BodyDigest,
+pub(super) struct Received {
+    pub(super) answer: Answer,
+    pub(super) facts: Facts,
+    /// Whether it is a refusal after which signing again helps.
+    refusal: Option<Refusal>,
 }
 
-impl<'a> Keyed<'a> {
-    /// Fixes the `Idempotency-Key` for all attempts: the caller's own, or a new V4 UUID.
-    pub(super) fn new(admitted: Admitted<'a>, body: Body, trail: &mut Trail) -> Self {
-        trail.progress.stopwatch.enter(Phase::Sign);
-        let key = admitted
-            .idempotency_key
-            .clone()
-            .unwrap_or_else(|| uuid::Uuid::new_v4().as_hyphenated().to_string());
-        let value = HeaderValue::from_str(&key)
-            .expect("a caller's key was checked to be visible ASCII, and so is a UUID");
-        trail.idempotency_key = Some(key);
-        let digest = BodyDigest::of(&body.bytes);
-        Self {
-            admitted,
-            key: value,
-            body,
-            digest,
+/// Why an attempt brought no answer.
+#[derive(Debug)]
+pub(super) enum Missed {
+    /// It was not made, and another would not be either.
+    Held(Rejection),
+    /// It had written nothing.
+    Unconnected(Failure),
+    /// It had written something.
+    Unanswered(Failure),
+    /// It had written something, and its time was up.
+    TimedOut,
+}
+
+impl Received {
+    /// Whether it proves that nothing was done.
+    pub(super) fn is_refusal(&self) -> bool {
+        self.refusal.is_some()
+    }
+
+    /// How the attempt ended, for the decision.
+    pub(super) fn ended(&self) -> Ended {
+        if let Some(refusal) = self.refusal {
+            return Ended::Refused(refusal);
+        }
+        Ended::Answered {
+            http: self.answer.status.as_u16(),
+            ingo: self.facts.status.as_deref().and_then(|s| s.parse().ok()),
+            retry_after: self.answer.retry_after(),
+        }
+    }
+}
+
+impl Missed {
+    /// How the attempt ended, for the decision; `None` where there is nothing to decide.
+    pub(super) fn ended(&self) -> Option<Ended> {
+        match self {
+            Self::Held(_) => None,
+            Self::Unconnected(_) => Some(Ended::Unconnected),
+            Self::Unanswered(_) => Some(Ended::Unanswered),
+            Self::TimedOut => Some(Ended::TimedOut),
         }
     }
 
-    /// What the exchange holds of the memory budget.
-    pub(super) fn into_memory(self) -> Reservation {
-        self.body.memory
+    /// Whether Ingo may have received the request of this attempt.
+    pub(super) fn was_written(&self) -> bool {
+        matches!(self, Self::Unanswered(_) | Self::TimedOut)
     }
 }
 
 impl Proxy {
-    /// Brings Ingo's answer.
-    pub(super) async fn attempts(
+    /// Makes one attempt.
+    pub(super) async fn attempt(
         &self,
         keyed: &mut Keyed<'_>,
-        deadline: Instant,
+        patience: &Patience,
         trail: &mut Trail,
-    ) -> Result<Answer, Rejection> {
-        let route = keyed.admitted.destination.route;
-        loop {
-            trail.attempts += 1;
-            let result = self.attempt(keyed, deadline, trail).await;
-            self.metrics.attempt(route, result.is_ok());
-            let evidence = Evidence {
-                class: route.class(),
-                written: trail.progress.written,
-                attempts: trail.attempts,
-            };
-            match decide(evidence) {
-                Decision::Stop => return result,
-                Decision::Repeat { after } => sleep(after).await,
-            }
-        }
-    }
-
-    async fn attempt(
-        &self,
-        keyed: &mut Keyed<'_>,
-        deadline: Instant,
-        trail: &mut Trail,
-    ) -> Result<Answer, Rejection> {
+    ) -> Result<Received, Missed> {
         let destination = keyed.admitted.destination;
         let upstream = &destination.upstream;
-        let connecting = upstream.connect(&mut trail.progress);
-        let connection = timeout_at(deadline, connecting)
+        let finish = trail.progress.written;
+        self.keep_pace(patience, finish, trail).await?;
+        let freshness = Freshness::of(destination.route.class());
+        let connecting = upstream.connect(freshness, &mut trail.progress);
+        let connection = patience
+            .wait(finish, connecting)
             .await
-            .map_err(|_| deadline_exceeded())?
-            .map_err(|f| failure::rejection(f, trail, upstream.name()))?;
+            .map_err(lost)?
+            .map_err(Missed::Unconnected)?;
 
         trail.progress.stopwatch.enter(Phase::Sign);
-        let request = self.signed(keyed).map_err(|_| unbuildable())?;
+        let begun = self.begin_in_journal(keyed, patience, trail).await?;
+        let result = self.send(keyed, connection, patience, trail).await;
+        if let Some((journal, attempt)) = begun {
+            journal.end(&attempt, journal_end(&result));
+        }
+        result
+    }
 
-        let limit = deadline.min(Instant::now() + destination.attempt_timeout);
+    /// Signs and sends over `connection`, and reads the answer.
+    async fn send(
+        &self,
+        keyed: &mut Keyed<'_>,
+        connection: Connection<'_>,
+        patience: &Patience,
+        trail: &mut Trail,
+    ) -> Result<Received, Missed> {
+        let destination = keyed.admitted.destination;
+        let upstream = &destination.upstream;
+        let used = upstream.clock_correction();
+        let request = self
+            .signed(keyed)
+            .map_err(|_| Missed::Held(unbuildable()))?;
+        let limit = patience
+            .deadline
+            .min(Instant::now() + destination.attempt_timeout);
         let body = keyed.body.bytes.clone();
         let sending = upstream.send(
             connection,
@@ -108,10 +137,94 @@ impl Proxy {
             &mut keyed.body.memory,
             &mut trail.progress,
         );
-        match timeout_at(limit, sending).await {
-            Ok(result) => result.map_err(|f| failure::rejection(f, trail, upstream.name())),
-            Err(_) => Err(failure::timed_out(trail, upstream.name())),
+        let answer = patience
+            .finish(limit, sending)
+            .await
+            .ok_or(Missed::TimedOut)?
+            .map_err(Missed::Unanswered)?;
+        upstream.compare_clocks(&answer, self.clock.now());
+        let facts = Facts::read(&answer.body);
+        let refusal = self.remedied(keyed, &answer, used);
+        Ok(Received {
+            answer,
+            facts,
+            refusal,
+        })
+    }
+
+    /// Where money moves, what is about to be sent stands in the journal before its first byte is written.
+    async fn begin_in_journal<'j>(
+        &'j self,
+        keyed: &Keyed<'_>,
+        patience: &Patience,
+        trail: &Trail,
+    ) -> Result<Option<(&'j Journal, journal::Attempt)>, Missed> {
+        let route = keyed.admitted.destination.route;
+        let Some(journal) = self
+            .journal
+            .as_deref()
+            .filter(|_| route.class().moves_money())
+        else {
+            return Ok(None);
+        };
+        let attempt = journal::Attempt {
+            exchange_id: trail.exchange_id,
+            tenant: TENANT.to_owned(),
+            route,
+            number: trail.attempts,
+            idempotency_key: trail.idempotency_key.clone(),
+            identifier: keyed.body.identifier.clone(),
+        };
+        let begun = patience
+            .wait(trail.progress.written, journal.begin(&attempt))
+            .await
+            .map_err(lost)?;
+        begun.map_err(|error| {
+            tracing::error!(%error, exchange_id = %trail.exchange_id, "nothing that moves money is sent while the journal cannot be written");
+            Missed::Held(Rejection::try_again(Code::JournalUnavailable, error.detail(), 1))
+        })?;
+        Ok(Some((journal, attempt)))
+    }
+
+    async fn keep_pace(
+        &self,
+        patience: &Patience,
+        finish: bool,
+        trail: &mut Trail,
+    ) -> Result<(), Missed> {
+        let Some(pace) = &self.pace else {
+            return Ok(());
+        };
+        trail.progress.stopwatch.enter(Phase::RateLimit);
+        let kept = patience
+            .wait(finish, pace.keep(patience.left()))
+            .await
+            .map_err(lost)?;
+        kept.map_err(|too_long| {
+            let seconds = u32::try_from(too_long.0.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
+            Missed::Held(Rejection::try_again(
+                Code::RateLimited,
+                "more requests than rate_limit.per_second allows came before this one, and its deadline is too near to wait for them",
+                seconds,
+            ))
+        })
+    }
+
+    /// Whether the gateway refused for the date and the signing clock has now been corrected: then, and only then, does a
+    /// 401 or 403 change anything here. A caller can provoke every other one.
+    fn remedied(&self, keyed: &Keyed<'_>, answer: &Answer, used: i64) -> Option<Refusal> {
+        let bound = self.max_clock_correction?;
+        if KongRefusal::read(answer.status.as_u16(), &answer.body)? != KongRefusal::Skew {
+            return None;
         }
+        let upstream = &keyed.admitted.destination.upstream;
+        let seconds = upstream.correct_clock(bound, used)?;
+        tracing::warn!(
+            upstream = upstream.name(),
+            seconds,
+            "Ingo refused a request for its date, so requests are now signed with a corrected clock; set this host's clock right (NTP)"
+        );
+        Some(Refusal::ClockSkew)
     }
 
     /// The request as it goes up, signed now: the fields that product.md names, and no others.
@@ -125,7 +238,7 @@ impl Proxy {
                 target: request.raw_path(),
                 digest: &keyed.digest,
             },
-            self.clock.now(),
+            destination.upstream.corrected(self.clock.now()),
         );
         request.append_header("Host", destination.upstream.authority())?;
         request.append_header("X-Date", signed.x_date.as_str())?;
@@ -149,19 +262,41 @@ impl Proxy {
 
 /// A value that debug output hides.
 fn sensitive(value: &str) -> pingora::Result<HeaderValue> {
-    use pingora::{ErrorType, OrErr as _};
     let mut value = HeaderValue::from_str(value)
         .or_err(ErrorType::InvalidHTTPHeader, "building Authorization")?;
     value.set_sensitive(true);
     Ok(value)
 }
 
-fn deadline_exceeded() -> Rejection {
-    Rejection::try_again(
-        Code::DeadlineExceeded,
-        "the deadline passed before a connection to Ingo was there, so nothing was sent",
-        1,
-    )
+/// How an attempt that stands in the journal ended there.
+fn journal_end(result: &Result<Received, Missed>) -> journal::Ended {
+    match result {
+        Ok(received) => journal::Ended::Answered {
+            http_status: received.answer.status.as_u16(),
+            ingo_status: received.facts.status.clone(),
+            transaction_id: received.facts.transaction_id.clone(),
+        },
+        Err(missed) if missed.was_written() => journal::Ended::Unanswered,
+        Err(_) => journal::Ended::Unsent,
+    }
+}
+
+fn lost(lost: Lost) -> Missed {
+    Missed::Held(patience_lost(lost))
+}
+
+/// What the caller is told where a wait before the first byte ended too early.
+pub(super) fn patience_lost(lost: Lost) -> Rejection {
+    match lost {
+        Lost::Deadline => Rejection::try_again(
+            Code::DeadlineExceeded,
+            "the deadline passed before a request could be sent to Ingo, so nothing was sent",
+            1,
+        ),
+        Lost::Caller => Rejection::caller_gone(
+            "the caller closed the connection before its request was sent to Ingo, so nothing was sent",
+        ),
+    }
 }
 
 /// Cannot happen with a target that Pingora itself parsed; if it does, nothing was sent.

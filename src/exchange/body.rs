@@ -24,6 +24,8 @@ const FIRST_ALLOCATION: usize = 64 * 1024;
 pub(super) struct Body {
     /// The bytes, as they came.
     pub(super) bytes: Bytes,
+    /// By what Ingo recognises a repeat, where the body tells (protocol.md §4).
+    pub(super) identifier: Vec<String>,
     /// The memory they are accounted with.
     pub(super) memory: Reservation,
 }
@@ -50,8 +52,17 @@ impl Proxy {
         .await??;
         trail.request_bytes = bytes.len();
         check_json(&bytes).map_err(|not| Rejection::unsent(Code::BodyNotJson, not.to_string()))?;
-        trail.participant_unique_id1 = Facts::read(&bytes).participant_unique_id1;
-        Ok(Body { bytes, memory })
+        let facts = Facts::read(&bytes);
+        trail.participant_unique_id1 = facts.participant_unique_id1;
+        let identifier = match facts.participant_unique_ids {
+            ids if ids.is_empty() => trail.participant_unique_id1.iter().cloned().collect(),
+            ids => ids,
+        };
+        Ok(Body {
+            bytes,
+            identifier,
+            memory,
+        })
     }
 
     async fn collect(
@@ -129,7 +140,7 @@ async fn continue_reading(session: &mut ServerSession) -> Result<(), Rejection> 
 fn unreadable(error: &pingora::Error) -> Rejection {
     match error.etype() {
         ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError => {
-            Rejection::caller_gone()
+            Rejection::caller_gone("the connection ended before the body was complete")
         }
         ErrorType::ReadTimedout => Rejection::unsent(
             Code::BodyTimeout,

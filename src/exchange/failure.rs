@@ -1,84 +1,124 @@
-//! One map from what an attempt met to what the caller is told.
+//! One map from what the last attempt met to what the caller is told.
 
-use super::Rejection;
+use super::{Destination, Rejection, attempt::Missed, body::overloaded};
 use crate::{
+    ingo::Class,
     problem::Code,
     telemetry::Trail,
     upstream::{BadResponse, Failure, Unreachable},
 };
 
-/// What the caller is told of an attempt that brought no answer.
-pub(super) fn rejection(failure: Failure, trail: &Trail, upstream: &str) -> Rejection {
-    let (code, detail) = match failure {
-        Failure::Unreachable(why) => {
-            let (why, remedy) = match why {
-                Unreachable::Resolve => (
-                    "its name could not be resolved",
-                    "check the name and this host's DNS",
-                ),
-                Unreachable::Refused => (
-                    "the connection was refused",
-                    "check that it runs and listens on this port",
-                ),
-                Unreachable::TimedOut => {
-                    ("no address answered in time", "check routes and firewalls")
-                }
-                Unreachable::Other => {
-                    ("the system could not connect", "check routes and firewalls")
-                }
+/// What the caller is told where no attempt brought an answer.
+pub(super) fn rejection(missed: Missed, trail: &Trail, destination: &Destination) -> Rejection {
+    let upstream = destination.upstream.name();
+    let (code, detail, retry_after) = match missed {
+        Missed::Held(rejection) => {
+            return Rejection {
+                sent: trail.sent(),
+                ..rejection
             };
-            (
-                Code::UpstreamUnreachable,
-                format!("no connection to {upstream} was made: {why}; nothing was sent; {remedy}"),
-            )
         }
-        Failure::Tls { timed_out } => {
-            let why = if timed_out { "took too long" } else { "failed" };
-            (
-                Code::UpstreamTls,
-                format!(
-                    "the TLS handshake with {upstream} {why}; nothing was sent; check its certificate, the trusted roots (upstream.ca_file) and this host's clock"
-                ),
-            )
-        }
-        Failure::Reset => (
-            Code::UpstreamReset,
-            format!(
-                "the connection to {upstream} ended before its answer did, so Ingo may have acted"
-            ),
+        Missed::TimedOut => (
+            Code::UpstreamTimeout,
+            format!("{upstream} did not answer in time"),
+            None,
         ),
-        Failure::BadResponse(why) => {
-            let why = match why {
-                BadResponse::Malformed => "it is not HTTP/1.1",
-                BadResponse::TooLarge => "its body is larger than upstream.max_response_bytes",
-                BadResponse::NoMemory => {
-                    "the proxy holds as many bytes of bodies as limits.buffered_bytes allows"
-                }
-            };
-            (
-                Code::UpstreamBadResponse,
+        Missed::Unconnected(failure) | Missed::Unanswered(failure) => match failure {
+            Failure::Busy => {
+                return Rejection {
+                    sent: trail.sent(),
+                    ..overloaded("as many attempts run as upstream.attempts_in_flight allows")
+                };
+            }
+            Failure::CircuitOpen(left) => (
+                Code::CircuitOpen,
                 format!(
-                    "{upstream} answered and the answer cannot be passed on: {why}; Ingo may have acted"
+                    "{upstream} could not be connected to several times in a row and is left alone for a moment"
                 ),
-            )
-        }
+                Some(
+                    u32::try_from(left.as_secs())
+                        .unwrap_or(u32::MAX)
+                        .saturating_add(1),
+                ),
+            ),
+            Failure::Unreachable(why) => {
+                (Code::UpstreamUnreachable, unreachable(upstream, why), None)
+            }
+            Failure::Tls { timed_out } => (Code::UpstreamTls, no_tls(upstream, timed_out), None),
+            Failure::Reset => (
+                Code::UpstreamReset,
+                format!("the connection to {upstream} ended before its answer did"),
+                None,
+            ),
+            Failure::BadResponse(why) => {
+                (Code::UpstreamBadResponse, bad_response(upstream, why), None)
+            }
+        },
+    };
+    let sent = trail.sent();
+    let consequence = if trail.progress.written {
+        assumption(destination.route.class())
+    } else {
+        "; nothing was sent"
     };
     Rejection {
         code,
-        sent: trail.sent(),
-        detail: detail.into(),
-        retry_after: None,
+        sent,
+        detail: format!("{detail}{consequence}").into(),
+        retry_after,
         caller_gone: false,
     }
 }
 
-/// What the caller is told where the answer did not come in time.
-pub(super) fn timed_out(trail: &Trail, upstream: &str) -> Rejection {
-    Rejection {
-        code: Code::UpstreamTimeout,
-        sent: trail.sent(),
-        detail: format!("{upstream} did not answer in time, so Ingo may have acted").into(),
-        retry_after: None,
-        caller_gone: false,
+/// What Ingo documents is to be assumed where no answer came (protocol.md §4).
+fn assumption(class: Class) -> &'static str {
+    match class {
+        Class::PushMoney => {
+            "; Ingo may have acted: for a push of money its documents say to assume success until it is known, and never to send the same payment under another id"
+        }
+        Class::PullMoney => {
+            "; Ingo may have acted: for a pull of money its documents say to assume failure until it is known, and never to send the same payment under another id"
+        }
+        Class::KeyedByHeader => "; Ingo may have acted: ask again with the same Idempotency-Key",
+        Class::KeyedByBody => {
+            "; Ingo may have acted: ask again with the same identifying value in the body"
+        }
+        Class::Unkeyed => {
+            "; Ingo may have acted, and documents no way to recognise a repeat: ask your integration manager"
+        }
     }
+}
+
+fn unreachable(upstream: &str, why: Unreachable) -> String {
+    let (why, remedy) = match why {
+        Unreachable::Resolve => (
+            "its name could not be resolved",
+            "check the name and this host's DNS",
+        ),
+        Unreachable::Refused => (
+            "the connection was refused",
+            "check that it runs and listens on this port",
+        ),
+        Unreachable::TimedOut => ("no address answered in time", "check routes and firewalls"),
+        Unreachable::Other => ("the system could not connect", "check routes and firewalls"),
+    };
+    format!("no connection to {upstream} was made: {why}; {remedy}")
+}
+
+fn no_tls(upstream: &str, timed_out: bool) -> String {
+    let why = if timed_out { "took too long" } else { "failed" };
+    format!(
+        "the TLS handshake with {upstream} {why}; check its certificate, the trusted roots (upstream.ca_file) and this host's clock"
+    )
+}
+
+fn bad_response(upstream: &str, why: BadResponse) -> String {
+    let why = match why {
+        BadResponse::Malformed => "it is not HTTP/1.1",
+        BadResponse::TooLarge => "its body is larger than upstream.max_response_bytes",
+        BadResponse::NoMemory => {
+            "the proxy holds as many bytes of bodies as limits.buffered_bytes allows"
+        }
+    };
+    format!("{upstream} answered and the answer cannot be passed on: {why}")
 }

@@ -6,21 +6,30 @@
 
 mod admit;
 mod attempt;
+mod attempts;
 mod body;
 mod failure;
 pub mod hosts;
+mod keyed;
+mod keys;
+mod pace;
+mod patience;
 mod rejection;
 mod respond;
 mod session;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use pingora::{http::ResponseHeader, protocols::http::ServerSession};
 use tokio::time::Instant;
 
 pub(crate) use self::{admit::check_browser, respond::overloaded_connection};
-use self::{attempt::Keyed, hosts::Hosts};
+use self::{hosts::Hosts, patience::Patience};
+pub(crate) use self::{keyed::KeySource, keys::Keys, pace::Pace};
 pub use self::{rejection::Rejection, session::ProxyApp};
 use crate::{
     bounds::{Memory, Reservation, Turn, Turns},
@@ -28,9 +37,11 @@ use crate::{
     config::{Headers, Limits},
     credentials::Credential,
     ingo::{Facts, Route},
+    journal::Journal,
     lifecycle::{Lifecycle, Stage},
     listener::Guarded,
     problem::Code,
+    retry::{Budget, Policy},
     telemetry::{Ending, InFlight, Metrics, Outcome, Phase, Trail},
     upstream::Upstream,
 };
@@ -52,6 +63,20 @@ pub struct Proxy {
     pub(crate) memory: Memory,
     /// The bound of all exchanges.
     pub(crate) turns: Turns,
+    /// The keys in flight.
+    pub(crate) keys: Keys,
+    /// Where a key comes from that the caller did not send.
+    pub(crate) key_source: KeySource,
+    /// The environment's name, or the upstream where there is none: part of a derived key.
+    pub(crate) environment: String,
+    /// What repeats may still be made.
+    pub(crate) budget: Mutex<Budget>,
+    /// How many requests may be sent in a second.
+    pub(crate) pace: Option<Pace>,
+    /// Where calls that move money are recorded.
+    pub(crate) journal: Option<Arc<Journal>>,
+    /// By how much the signing clock may be corrected; `None`: not at all.
+    pub(crate) max_clock_correction: Option<Duration>,
     /// What the process is about to do.
     pub(crate) lifecycle: Lifecycle,
     /// Where exchanges are counted.
@@ -67,6 +92,8 @@ pub(crate) struct Destination {
     pub(crate) upstream: Arc<Upstream>,
     pub(crate) deadline: Duration,
     pub(crate) attempt_timeout: Duration,
+    pub(crate) policy: Policy,
+    pub(crate) disabled: bool,
 }
 
 /// What is written to the caller, and what is told of it.
@@ -97,7 +124,8 @@ impl Proxy {
             ));
         }
         let began = Instant::from_std(trail.progress.stopwatch.started());
-        let deadline = began + admitted.destination.deadline;
+        let allowed = admitted.destination.deadline;
+        let deadline = began + admitted.timeout.map_or(allowed, |asked| asked.min(allowed));
 
         trail.progress.stopwatch.enter(Phase::Queue);
         let turn = self.turns.take().await.map_err(|_| {
@@ -105,8 +133,11 @@ impl Proxy {
         })?;
         let counted = self.metrics.in_flight(admitted.destination.route);
         let body = self.read_body(session, &admitted, deadline, trail).await?;
-        let mut keyed = Keyed::new(admitted, body, trail);
-        let answer = self.attempts(&mut keyed, deadline, trail).await?;
+        let mut keyed = self.key(admitted, body, trail);
+        let (patience, tell) = Patience::until(deadline);
+        let received =
+            patience::watched(session, tell, self.attempts(&mut keyed, &patience, trail)).await?;
+        let (answer, facts) = (received.answer, received.facts);
         let head = self.answer(&answer, trail).map_err(|_| broken(trail))?;
         Ok(Reply {
             head,
@@ -114,12 +145,17 @@ impl Proxy {
                 outcome: Outcome::Answered,
                 status: answer.status.as_u16(),
                 problem: None,
-                answer: Facts::read(&answer.body),
+                answer: facts,
                 answer_bytes: answer.body.len(),
             },
             body: answer.body,
             _held: Some((turn, keyed.into_memory(), counted)),
         })
+    }
+
+    pub(crate) fn budget(&self) -> MutexGuard<'_, Budget> {
+        // Plain numbers: a panic elsewhere cannot leave them half-changed.
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The proxy's own answer. Where not even that can be built, the connection is closed instead.

@@ -39,9 +39,8 @@ impl Rejection {
         }
     }
 
-    /// The caller closed the connection before its request was complete.
-    pub fn caller_gone() -> Self {
-        let detail = "the connection ended before the body was complete";
+    /// The caller closed the connection before its request was complete, or before anything was sent.
+    pub fn caller_gone(detail: &'static str) -> Self {
         Self {
             caller_gone: true,
             ..Self::unsent(Code::BadRequest, detail)

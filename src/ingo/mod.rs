@@ -4,9 +4,11 @@
 //! `protocol.md §n` is a section of the project's collection of Ingo's documents, kept in `docs/protocol.md`.
 
 pub mod facts;
+pub mod kong;
 pub mod product;
 pub mod route;
 
 pub use facts::{Facts, NotJson, check_json};
+pub use kong::KongRefusal;
 pub use product::{Environment, Product};
 pub use route::{Class, Pattern, Route};

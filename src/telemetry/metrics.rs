@@ -8,7 +8,7 @@ use prometheus::{
 };
 
 use super::{Ending, Outcome, Phase, Trail, logging};
-use crate::{ingo::Route, problem::Code};
+use crate::{ingo::Route, problem::Code, retry::Reason};
 
 /// From what our own work takes to what Ingo may take on a money route, in seconds.
 const DURATION_BUCKETS: [f64; 14] = [
@@ -33,7 +33,11 @@ pub struct Metrics {
     durations: Cells<HistogramVec, Histogram>,
     phases: Vec<Histogram>,
     attempts: Cells<IntCounterVec, IntCounter>,
+    retries: Cells<IntCounterVec, IntCounter>,
     rejections: Cells<IntCounterVec, IntCounter>,
+    circuits: IntGaugeVec,
+    skews: IntGaugeVec,
+    unresolved: IntGaugeVec,
     in_flight: Cells<IntGaugeVec, IntGauge>,
     buffered: IntGauge,
     queue: IntGauge,
@@ -124,6 +128,29 @@ impl Metrics {
                 register.counters("attempts_total", "Attempts ended.", &["route", "result"]),
                 ROUTES * ATTEMPT_RESULTS.len(),
             ),
+            retries: Cells::new(
+                register.counters(
+                    "retries_total",
+                    "Attempts that repeat one before, by why.",
+                    &["route", "reason"],
+                ),
+                ROUTES * Reason::ALL.len(),
+            ),
+            circuits: register.gauges(
+                "circuit_open",
+                "1 while the upstream is left alone because it could not be connected to.",
+                &["upstream"],
+            ),
+            skews: register.gauges(
+                "clock_skew_seconds",
+                "The upstream's Date less this host's clock, in seconds, as of its last answer.",
+                &["upstream"],
+            ),
+            unresolved: register.gauges(
+                "journal_unresolved",
+                "Exchanges that the journal saw begin and not end, those in flight included.",
+                &["route"],
+            ),
             rejections: Cells::new(
                 register.counters(
                     "rejections_total",
@@ -173,6 +200,15 @@ impl Metrics {
             .inc();
     }
 
+    /// Counts an attempt that repeats one before.
+    pub fn retried(&self, route: Route, reason: Reason) {
+        self.retries
+            .at(route as usize * Reason::ALL.len() + reason as usize, |v| {
+                v.with_label_values(&[route.name(), reason.as_str()])
+            })
+            .inc();
+    }
+
     /// Counts a panic that ended one exchange.
     pub fn panicked(&self) {
         self.panics.inc();
@@ -207,6 +243,24 @@ impl Metrics {
         self.rejections
             .at(code as usize, |v| v.with_label_values(&[code.as_str()]))
             .inc();
+    }
+
+    /// Takes over what is known of an upstream, before rendering: label values come from configuration.
+    pub fn upstream(&self, name: &str, circuit_open: bool, clock_skew: Option<i64>) {
+        self.circuits
+            .with_label_values(&[name])
+            .set(i64::from(circuit_open));
+        if let Some(seconds) = clock_skew {
+            self.skews.with_label_values(&[name]).set(seconds);
+        }
+    }
+
+    /// Takes over what the journal knows of a route, before rendering.
+    pub fn unresolved(&self, route: Route, count: usize) {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        self.unresolved
+            .with_label_values(&[route.name()])
+            .set(count);
     }
 
     /// Everything in the Prometheus text format, version 0.0.4.

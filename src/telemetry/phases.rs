@@ -25,10 +25,14 @@ macro_rules! phases {
 phases! {
     /// Checking the head: framing, host, route, limits.
     Validate = "validate";
-    /// Waiting for a turn.
+    /// Waiting for a turn, or for another exchange with the same key.
     Queue = "queue";
     /// Reading the caller's body.
     ReadBody = "read_body";
+    /// Waiting for the outbound rate limit.
+    RateLimit = "rate_limit";
+    /// Waiting between two attempts.
+    Backoff = "backoff";
     /// Digest, signing string, MAC, and building the request.
     Sign = "sign";
     /// Taking a pooled connection or making one: resolution and TCP.

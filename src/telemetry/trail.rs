@@ -145,6 +145,8 @@ impl Trail {
             validate_seconds = seconds(Phase::Validate),
             queue_seconds = seconds(Phase::Queue),
             read_body_seconds = seconds(Phase::ReadBody),
+            rate_limit_seconds = seconds(Phase::RateLimit),
+            backoff_seconds = seconds(Phase::Backoff),
             sign_seconds = seconds(Phase::Sign),
             connect_seconds = seconds(Phase::Connect),
             tls_seconds = seconds(Phase::Tls),

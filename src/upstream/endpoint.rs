@@ -4,7 +4,7 @@ use std::{
     fmt,
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use http::HeaderValue;
@@ -14,14 +14,22 @@ use pingora::{
     upstreams::peer::{Peer, PeerOptions},
 };
 
-use super::dial::Dialer;
-use crate::config::{Origin, UpstreamConfig};
+use tokio::sync::Semaphore;
+
+use super::{Answer, breaker::Breaker, dial::Dialer, skew::Skew};
+use crate::{
+    config::{CircuitBreaker, Origin, UpstreamConfig},
+    ingo::Class,
+};
 
 /// An Ingo host, and the connections to it.
 pub struct Upstream {
     pub(super) connector: Arc<Connector>,
-    pub(super) endpoint: Endpoint,
-    pub(super) idle_timeout: Duration,
+    pub(super) breaker: Breaker,
+    pub(super) places: Arc<Semaphore>,
+    any_age: Endpoint,
+    fresh: Endpoint,
+    skew: Skew,
     pub(super) max_response_bytes: usize,
     authority: HeaderValue,
     name: String,
@@ -32,14 +40,18 @@ impl Upstream {
     pub(super) fn new(
         origin: &Origin,
         settings: &UpstreamConfig,
+        breaker: CircuitBreaker,
         connector: &Arc<Connector>,
     ) -> Self {
         let dialer = Dialer::new(&origin.host, origin.port, settings.connect_timeout);
         let authority = origin.authority();
         Self {
             connector: connector.clone(),
-            endpoint: Endpoint::new(origin, settings, &dialer),
-            idle_timeout: settings.idle_timeout,
+            breaker: Breaker::new(breaker),
+            places: Arc::new(Semaphore::new(settings.attempts_in_flight)),
+            any_age: Endpoint::new(origin, settings, settings.idle_timeout, &dialer),
+            fresh: Endpoint::new(origin, settings, settings.idle_timeout.min(FRESH), &dialer),
+            skew: Skew::new(),
             max_response_bytes: settings.max_response_bytes,
             authority: HeaderValue::from_str(&authority)
                 .expect("a configured host is visible ASCII, so it is a header value"),
@@ -58,6 +70,46 @@ impl Upstream {
         &self.name
     }
 
+    /// Whether it is left alone because it could not be connected to.
+    pub fn circuit_open(&self) -> bool {
+        self.breaker.is_open()
+    }
+
+    /// Its clock less ours, in seconds, as of its last answer.
+    pub fn clock_skew(&self) -> Option<i64> {
+        self.skew.measured()
+    }
+
+    /// Compares the `Date` of an answer that came at `now`.
+    pub fn compare_clocks(&self, answer: &Answer, now: SystemTime) {
+        if let Some(date) = answer.date() {
+            self.skew.measure(date, now);
+        }
+    }
+
+    /// What is added to our clock before signing, in seconds.
+    pub fn clock_correction(&self) -> i64 {
+        self.skew.correction()
+    }
+
+    /// `now` as it is signed for this upstream.
+    pub fn corrected(&self, now: SystemTime) -> SystemTime {
+        self.skew.corrected(now)
+    }
+
+    /// Corrects the signing clock, within `bound`, after a request signed with the correction `used` was refused for its date;
+    /// `None` where signing again would not help.
+    pub fn correct_clock(&self, bound: Duration, used: i64) -> Option<i64> {
+        self.skew.correct(bound, used)
+    }
+
+    pub(super) fn endpoint(&self, freshness: Freshness) -> &Endpoint {
+        match freshness {
+            Freshness::AnyAge => &self.any_age,
+            Freshness::Fresh => &self.fresh,
+        }
+    }
+
     /// Looks the host up, so that the first exchange need not wait for it. A failure is met again when connecting.
     pub(super) async fn resolve(&self) {
         if let Err(error) = self.dialer.addresses().await {
@@ -69,6 +121,29 @@ impl Upstream {
 impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Upstream").field(&self.name).finish()
+    }
+}
+
+/// Which pooled connections may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Freshness {
+    /// Any that the pool holds: a dead one costs a repeat.
+    AnyAge,
+    /// One that idled for less than 5 s: where money moves, a dead one costs an unknown outcome.
+    Fresh,
+}
+
+/// How long a connection for money may idle. Those connections are pooled apart, with this idle time-out.
+const FRESH: Duration = Duration::from_secs(5);
+
+impl Freshness {
+    /// What calls of that class may use.
+    pub fn of(class: Class) -> Self {
+        if class.moves_money() {
+            Self::Fresh
+        } else {
+            Self::AnyAge
+        }
     }
 }
 
@@ -95,7 +170,12 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive {
 };
 
 impl Endpoint {
-    fn new(origin: &Origin, settings: &UpstreamConfig, dialer: &Dialer) -> Self {
+    fn new(
+        origin: &Origin,
+        settings: &UpstreamConfig,
+        idle_timeout: Duration,
+        dialer: &Dialer,
+    ) -> Self {
         let mut options = PeerOptions::new();
         // The signature names HTTP/1.1: offering h2 would break every one.
         options.alpn = ALPN::H1;
@@ -103,8 +183,9 @@ impl Endpoint {
         // The dialer bounds TCP itself, so this bounds the TLS handshake alone.
         options.connection_timeout = Some(settings.tls_handshake_timeout);
         options.tcp_keepalive = Some(KEEPALIVE);
+        options.idle_timeout = Some(idle_timeout);
         let mut hasher = DefaultHasher::new();
-        origin.hash(&mut hasher);
+        (origin, idle_timeout).hash(&mut hasher);
         Self(Arc::new(Fixed {
             origin: origin.clone(),
             placeholder: SocketAddr::Inet(([0, 0, 0, 0], origin.port).into()),

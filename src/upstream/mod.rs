@@ -3,19 +3,21 @@
 //! Always HTTP/1.1, because the signature names the version. Nothing here signs, retries or knows a route; what it
 //! must get right is [`Progress::written`](crate::telemetry::Progress::written): after the first byte an honest proxy can no longer say that Ingo did not act.
 
+mod breaker;
 mod dial;
 mod endpoint;
 mod roots;
 mod send;
+mod skew;
 
 use std::{collections::HashMap, sync::Arc};
 
 use pingora::connectors::{ConnectorOptions, http::v1::Connector};
 
 pub use self::{
-    endpoint::Upstream,
+    endpoint::{Freshness, Upstream},
     roots::RootsError,
-    send::{Answer, BadResponse, Failure, Unreachable},
+    send::{Answer, BadResponse, Connection, Failure, Unreachable},
 };
 use crate::config::{Config, Origin};
 
@@ -36,9 +38,14 @@ impl Upstreams {
         let connector = Arc::new(Connector::new(Some(options)));
         let mut upstreams = HashMap::new();
         for route in &config.routes {
-            upstreams
-                .entry(route.upstream.clone())
-                .or_insert_with(|| Arc::new(Upstream::new(&route.upstream, settings, &connector)));
+            upstreams.entry(route.upstream.clone()).or_insert_with(|| {
+                Arc::new(Upstream::new(
+                    &route.upstream,
+                    settings,
+                    config.safety.circuit_breaker,
+                    &connector,
+                ))
+            });
         }
         Ok(Self(upstreams))
     }
@@ -49,6 +56,11 @@ impl Upstreams {
             .get(origin)
             .expect("every route's upstream was prepared from the same configuration")
             .clone()
+    }
+
+    /// Every upstream.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Upstream>> {
+        self.0.values()
     }
 
     /// Looks every host up once, so that the first exchange need not wait for it.

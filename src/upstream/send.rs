@@ -7,13 +7,19 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, Version, header};
-use pingora::{Error, ErrorType, http::RequestHeader, protocols::http::v1::client::HttpSession};
+use pingora::{
+    Error, ErrorType, http::RequestHeader, protocols::http::v1::client::HttpSession,
+    upstreams::peer::Peer as _,
+};
+
+use tokio::sync::OwnedSemaphorePermit;
 
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Upstream,
+    Freshness, Upstream,
     dial::{RESOLVE_FAILED, TCP_TIMED_OUT},
+    endpoint::Endpoint,
 };
 use crate::{
     bounds::Reservation,
@@ -36,9 +42,38 @@ pub struct Answer {
     pub body: Bytes,
 }
 
+impl Answer {
+    /// When to come back, where the answer says so (RFC 9110 §10.2.3): in seconds, or at a date by its own clock.
+    pub fn retry_after(&self) -> Option<Duration> {
+        let text = self.headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+        if let Ok(seconds) = text.parse() {
+            return Some(Duration::from_secs(seconds));
+        }
+        let then = httpdate::parse_http_date(text).ok()?;
+        let now = httpdate::parse_http_date(self.date()?).ok()?;
+        Some(then.duration_since(now).unwrap_or_default())
+    }
+
+    /// The answer's `Date`.
+    pub(super) fn date(&self) -> Option<&str> {
+        self.headers.get(header::DATE)?.to_str().ok()
+    }
+}
+
+/// A connection to an upstream, for one attempt.
+pub struct Connection<'a> {
+    session: HttpSession,
+    endpoint: &'a Endpoint,
+    _place: OwnedSemaphorePermit,
+}
+
 /// Why an attempt brought no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
+    /// As many attempts run as may.
+    Busy,
+    /// It could not be connected to several times in a row; how long it is left alone.
+    CircuitOpen(Duration),
     /// No connection was made.
     Unreachable(Unreachable),
     /// The TLS handshake failed, or took too long where `timed_out`.
@@ -91,23 +126,49 @@ impl Upstream {
     /// Takes a pooled connection or makes one.
     ///
     /// # Errors
-    /// [`Failure::Unreachable`] or [`Failure::Tls`]; nothing was written then.
-    pub async fn connect(&self, progress: &mut Progress) -> Result<HttpSession, Failure> {
+    /// [`Failure::Busy`], [`Failure::CircuitOpen`], [`Failure::Unreachable`] or [`Failure::Tls`]; nothing was written then.
+    pub async fn connect(
+        &self,
+        freshness: Freshness,
+        progress: &mut Progress,
+    ) -> Result<Connection<'_>, Failure> {
         progress.stopwatch.enter(Phase::Connect);
-        let found = self.connector.get_http_session(&self.endpoint).await;
+        let place = self
+            .places
+            .clone()
+            .try_acquire_owned()
+            .map_err(|_| Failure::Busy)?;
+        let permit = self
+            .breaker
+            .permit(Instant::now().into_std())
+            .map_err(Failure::CircuitOpen)?;
+        let endpoint = self.endpoint(freshness);
+        let found = self.connector.get_http_session(endpoint).await;
         progress.stopwatch.stop();
-        let (mut session, reused) = found.map_err(|error| {
-            let failure = connect_failure(&error);
-            if matches!(failure, Failure::Tls { .. }) {
-                // TCP has no part in it that would be worth telling apart.
-                progress
-                    .stopwatch
-                    .reassign(Phase::Connect, Phase::Tls, Duration::MAX);
+        let (mut session, reused) = match found {
+            Ok(found) => {
+                permit.connected();
+                found
             }
-            // Nothing of a request was written, so nothing of one can be quoted.
-            progress.cause = Some(error.to_string());
-            failure
-        })?;
+            Err(error) => {
+                if permit.failed(Instant::now().into_std()) {
+                    tracing::warn!(
+                        upstream = self.name(),
+                        "the upstream could not be connected to several times in a row and is left alone for circuit_breaker.open_for; check that it is up and can be reached from here"
+                    );
+                }
+                let failure = connect_failure(&error);
+                if matches!(failure, Failure::Tls { .. }) {
+                    // TCP has no part in it that would be worth telling apart.
+                    progress
+                        .stopwatch
+                        .reassign(Phase::Connect, Phase::Tls, Duration::MAX);
+                }
+                // Nothing of a request was written, so nothing of one can be quoted.
+                progress.cause = Some(error.to_string());
+                return Err(failure);
+            }
+        };
         if !reused
             && let Some(Some(tls)) = session.digest_mut().timing_digest.get(1)
             && let Some(spent) = tls.establishment_duration
@@ -116,7 +177,11 @@ impl Upstream {
                 .stopwatch
                 .reassign(Phase::Connect, Phase::Tls, spent);
         }
-        Ok(session)
+        Ok(Connection {
+            session,
+            endpoint,
+            _place: place,
+        })
     }
 
     /// Writes `request` and `body` and reads the answer; `memory` grows by what is read. The caller drops this at `limit`.
@@ -125,19 +190,28 @@ impl Upstream {
     /// [`Failure::Reset`] or [`Failure::BadResponse`]. [`Progress::written`] is set before the first byte is written.
     pub async fn send(
         &self,
-        mut session: HttpSession,
+        connection: Connection<'_>,
         request: Box<RequestHeader>,
         body: Bytes,
         limit: Instant,
         memory: &mut Reservation,
         progress: &mut Progress,
     ) -> Result<Answer, Failure> {
+        let Connection {
+            mut session,
+            endpoint,
+            _place,
+        } = connection;
         progress.stopwatch.enter(Phase::Send);
         progress.written = true;
         // A server may answer before it has read everything, then stop reading or close: its answer says more than our failed
         // write does.
+        let spare = limit.saturating_duration_since(Instant::now()) / 4;
         let writing = write(&mut session, request, &body);
-        let written = matches!(timeout_at(limit - EARLY_ANSWER, writing).await, Ok(Ok(())));
+        let written = matches!(
+            timeout_at(limit - spare.min(EARLY_ANSWER), writing).await,
+            Ok(Ok(()))
+        );
         progress.stopwatch.enter(Phase::FirstByte);
         let (status, headers) = match read_head(&mut session).await {
             Ok(head) => head,
@@ -150,7 +224,7 @@ impl Upstream {
         };
         if written {
             self.connector
-                .release_http_session(session, &self.endpoint, Some(self.idle_timeout))
+                .release_http_session(session, endpoint, endpoint.idle_timeout())
                 .await;
         }
         Ok(Answer {

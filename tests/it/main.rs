@@ -24,6 +24,7 @@ mod health;
 mod http2;
 mod lifecycle;
 mod refusals;
+mod repeats;
 mod scaffolding;
 mod secrets;
 mod signing;

@@ -37,6 +37,7 @@ pub struct Builder {
     arguments: Vec<OsString>,
     environment: Vec<(String, String)>,
     empty_environment: bool,
+    one_attempt: bool,
 }
 
 impl Proxy {
@@ -59,6 +60,7 @@ impl Proxy {
             arguments: Vec::new(),
             environment: Vec::new(),
             empty_environment: false,
+            one_attempt: true,
         }
     }
 
@@ -254,6 +256,12 @@ impl Builder {
         self
     }
 
+    /// With the repeats it makes by default. Without this a test sees one attempt, so that it can count what came up.
+    pub fn repeating(mut self) -> Self {
+        self.one_attempt = false;
+        self
+    }
+
     /// With nothing in its environment.
     pub fn empty_environment(mut self) -> Self {
         self.empty_environment = true;
@@ -334,6 +342,9 @@ impl Builder {
             command.arg("--config").arg(file);
         }
         command.args(&self.arguments);
+        if self.one_attempt && !self.empty_environment {
+            command.env("INGO_PROXY__ROUTES__CREATE_SESSION__ATTEMPTS", "1");
+        }
         command.envs(self.environment.iter().map(|(n, v)| (n, v)));
         command
     }

@@ -1,0 +1,136 @@
+//! What is repeated, how often, and what holds the proxy back: the sections `repeats`, `idempotency`, `journal`,
+//! `circuit_breaker`, `rate_limit` and `clock`.
+//!
+//! Defaults repeat only what Ingo recognises as a repeat. Whatever can move money twice has `danger` in its name.
+
+use std::{num::NonZeroU32, ops::RangeInclusive, time::Duration};
+
+use super::{
+    CircuitBreaker, Idempotency, JournalConfig, RateLimit, Repeats, RouteConfig, Safety,
+    credentials::secret_source,
+    listeners::file_path,
+    quantity::{Expected, boolean, count, duration},
+    reader::Reader,
+    schema,
+};
+
+/// Longer than this, a wait hides an outage.
+const WAIT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(60);
+/// A clock that is off by more than this must be mended, not corrected.
+const CORRECTION: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3_600);
+
+/// Reads all of these sections. `routes` are those that are enabled, where they could be read.
+pub(super) fn read(
+    reader: &mut Reader<'_>,
+    routes: Option<&[RouteConfig]>,
+    warnings: &mut Vec<String>,
+) -> Option<Safety> {
+    let repeats = read_repeats(reader);
+    let idempotency = read_idempotency(reader);
+    let journal = read_journal(reader, routes, warnings);
+    let breaker = read_breaker(reader);
+    let rate_limit = read_rate_limit(reader);
+    let correct = reader.required("clock.correct", boolean);
+    let max_correction = reader.required("clock.max_correction", |t| duration(t, CORRECTION));
+    let (correct, max_correction) = (correct?, max_correction?);
+    Some(Safety {
+        repeats: repeats?,
+        idempotency: idempotency?,
+        journal: journal?,
+        circuit_breaker: breaker?,
+        rate_limit: rate_limit?,
+        max_clock_correction: correct.then_some(max_correction),
+    })
+}
+
+fn read_repeats(reader: &mut Reader<'_>) -> Option<Repeats> {
+    let base = reader.required("repeats.backoff_base", |t| duration(t, WAIT));
+    let cap = reader.required("repeats.backoff_cap", |t| duration(t, WAIT));
+    if let (Some(base), Some(cap)) = (base, cap)
+        && base > cap
+    {
+        reader.reject_order("repeats.backoff_base", "repeats.backoff_cap");
+    }
+    let budget = reader.required("repeats.budget", |t| count(t, 0..=100_000));
+    let percent = reader.required("repeats.budget_percent", |t| count(t, 0..=100));
+    Some(Repeats {
+        backoff_base: base?,
+        backoff_cap: cap?,
+        budget: u32::try_from(budget?).ok()?,
+        budget_percent: u32::try_from(percent?).ok()?,
+    })
+}
+
+fn read_idempotency(reader: &mut Reader<'_>) -> Option<Idempotency> {
+    const POLICY: &str = "idempotency.policy";
+    let derive = reader.required(POLICY, |text| match text {
+        "generate" => Ok(false),
+        "derive" => Ok(true),
+        _ => Err("must be generate or derive".to_owned()),
+    });
+    let secret = secret_source(reader, "idempotency.secret");
+    match (derive?, secret?) {
+        (false, _) => Some(Idempotency::Generate),
+        (true, Some(secret)) => Some(Idempotency::Derive { secret }),
+        (true, None) => {
+            let remedy = format!(
+                "is derive, which needs a secret of its own that never changes; set {}, or name an environment variable with idempotency.secret_env",
+                schema::ways("idempotency.secret_file")
+            );
+            reader.reject(POLICY, remedy);
+            None
+        }
+    }
+}
+
+fn read_journal(
+    reader: &mut Reader<'_>,
+    routes: Option<&[RouteConfig]>,
+    warnings: &mut Vec<String>,
+) -> Option<Option<JournalConfig>> {
+    let file = reader.optional("journal.file", file_path);
+    let fsync = reader.required("journal.fsync", boolean);
+    let (file, fsync) = (file?, fsync?);
+    let money = routes
+        .into_iter()
+        .flatten()
+        .find(|r| r.route.class().moves_money());
+    if let (None, Some(money)) = (&file, money) {
+        warnings.push(format!(
+            "the route {} moves money and there is no journal: after a crash nobody can tell which calls had begun and \
+             not ended; set journal.file",
+            money.route.name()
+        ));
+    }
+    Some(file.map(|file| JournalConfig { file, fsync }))
+}
+
+fn read_breaker(reader: &mut Reader<'_>) -> Option<CircuitBreaker> {
+    let failures = reader.required("circuit_breaker.failures", |t| count(t, 0..=10_000));
+    let open_for = reader.required("circuit_breaker.open_for", |t| duration(t, WAIT));
+    Some(CircuitBreaker {
+        failures: u32::try_from(failures?).ok()?,
+        open_for: open_for?,
+    })
+}
+
+fn read_rate_limit(reader: &mut Reader<'_>) -> Option<Option<RateLimit>> {
+    let rate = reader.required("rate_limit.per_second", |text| {
+        if text == "off" {
+            Ok(None)
+        } else {
+            positive(text).map(Some)
+        }
+    });
+    let burst = reader.required("rate_limit.burst", positive);
+    let (rate, burst) = (rate?, burst?);
+    Some(rate.map(|per_second| RateLimit { per_second, burst }))
+}
+
+fn positive(text: &str) -> Result<NonZeroU32, Expected> {
+    let n = count(text, 1..=1_000_000)?;
+    Ok(u32::try_from(n)
+        .ok()
+        .and_then(NonZeroU32::new)
+        .expect("the bounds are those of a positive u32"))
+}

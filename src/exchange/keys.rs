@@ -1,0 +1,158 @@
+//! One exchange at a time per `Idempotency-Key`.
+//!
+//! Two exchanges with the same key at once would race at Ingo. Followers wait and then make their own attempts, one after the
+//! other, so that each gets its own fresh `authorized_url`: that is a one-time bearer capability and is never shared. Only keys
+//! that could meet again are kept here, and only while they are in flight: memory is bounded by the exchanges in flight.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::ingo::Route;
+
+/// What makes two keys the same. Tenant and caller join it with the gateway; a route has one upstream.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Scope {
+    pub(super) route: Route,
+    pub(super) key: String,
+}
+
+/// The keys in flight.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    lines: Mutex<HashMap<Scope, Line>>,
+    followers: usize,
+}
+
+/// Who uses one key: one is served, the others stand behind it, first come first served.
+#[derive(Debug)]
+struct Line {
+    turn: Arc<Semaphore>,
+    members: usize,
+}
+
+/// A place in a key's line; left when dropped.
+#[derive(Debug)]
+pub(super) struct Place<'a> {
+    keys: &'a Keys,
+    scope: Scope,
+    turn: Arc<Semaphore>,
+}
+
+/// The key is in flight and no more may wait for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct InFlight;
+
+impl Keys {
+    /// A table in which `followers` may wait for one key.
+    pub(crate) fn new(followers: usize) -> Self {
+        Self {
+            lines: Mutex::new(HashMap::new()),
+            followers,
+        }
+    }
+
+    /// Joins the line of a key; `may_wait` is false on routes where waiting is not offered.
+    pub(super) fn join(&self, scope: Scope, may_wait: bool) -> Result<Place<'_>, InFlight> {
+        let followers = if may_wait { self.followers } else { 0 };
+        let mut lines = self.lock();
+        let turn = match lines.entry(scope.clone()) {
+            Entry::Vacant(free) => free
+                .insert(Line {
+                    turn: Arc::new(Semaphore::new(1)),
+                    members: 1,
+                })
+                .turn
+                .clone(),
+            Entry::Occupied(mut line) if line.get().members <= followers => {
+                line.get_mut().members += 1;
+                line.get().turn.clone()
+            }
+            Entry::Occupied(_) => return Err(InFlight),
+        };
+        Ok(Place {
+            keys: self,
+            scope,
+            turn,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Scope, Line>> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place<'_> {
+    /// Waits for the turn. Whoever drops this future has left the queue and keeps the place.
+    pub(super) async fn turn(&self) -> OwnedSemaphorePermit {
+        self.turn
+            .clone()
+            .acquire_owned()
+            .await
+            .expect("the semaphore of a line is never closed")
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut lines = self.keys.lock();
+        if let Entry::Occupied(mut line) = lines.entry(self.scope.clone()) {
+            line.get_mut().members -= 1;
+            if line.get().members == 0 {
+                line.remove();
+            }
+        }
+        // A burst must not keep its memory for ever.
+        if lines.is_empty() && lines.capacity() > 4096 {
+            lines.shrink_to(0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    fn scope(key: &str) -> Scope {
+        Scope {
+            route: Route::CreateSession,
+            key: key.to_owned(),
+        }
+    }
+
+    #[tokio::test]
+    async fn followers_take_their_turns_one_after_the_other_and_the_line_ends_empty() {
+        let keys = Keys::new(2);
+        let first = keys.join(scope("k"), true).expect("the first");
+        let second = keys.join(scope("k"), true).expect("a follower");
+        let third = keys.join(scope("k"), true).expect("a follower");
+        assert_eq!(
+            keys.join(scope("k"), true).err(),
+            Some(InFlight),
+            "two may wait"
+        );
+        let turn = first.turn().await;
+        assert!(second.turn().now_or_never().is_none());
+        drop((turn, first));
+        let turn = second.turn().await;
+        drop((turn, second));
+        drop(third.turn().await);
+        drop(third);
+        assert!(keys.lock().is_empty());
+    }
+
+    #[test]
+    fn where_waiting_is_not_offered_a_second_is_refused_at_once() {
+        let keys = Keys::new(64);
+        let first = keys.join(scope("k"), false).expect("the first");
+        assert_eq!(keys.join(scope("k"), false).err(), Some(InFlight));
+        assert!(keys.join(scope("other"), false).is_ok());
+        drop(first);
+        assert!(keys.join(scope("k"), false).is_ok());
+    }
+}

@@ -1,0 +1,160 @@
+//! How long an exchange waits, and for whom: its deadline, and a caller that may hang up.
+//!
+//! Before bytes were written, an exchange whose caller is gone is dropped. After that it is finished: its outcome must be
+//! known and logged, whether anybody waits for it or not.
+
+use std::{convert::Infallible, future::Future, time::Duration};
+
+use http::HeaderMap;
+use pingora::protocols::http::ServerSession;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until, timeout_at},
+};
+
+use super::Rejection;
+use crate::problem::Code;
+
+/// By which a caller shortens its exchange's deadline, in seconds.
+const TIMEOUT: &str = "ingo-proxy-timeout";
+
+/// TCP does not tell a caller that hung up from one that only closed its sending half and waits for the answer, as `nc` does.
+/// The latter does so together with its request, the former later, when it has lost patience.
+const HALF_CLOSE: Duration = Duration::from_millis(100);
+
+/// What the caller wrote in `Ingo-Proxy-Timeout`, if anything.
+pub(super) fn caller_timeout(headers: &HeaderMap) -> Result<Option<Duration>, Rejection> {
+    let refused = || {
+        Rejection::unsent(
+            Code::BadRequest,
+            "Ingo-Proxy-Timeout is not one number of seconds greater than 0",
+        )
+    };
+    let mut values = headers.get_all(TIMEOUT).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => {
+            let text = value.to_str().map_err(|_| refused())?.trim();
+            // No signs, exponents, infinities: a number of seconds as people write it.
+            let plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+            let seconds = text
+                .parse::<f64>()
+                .ok()
+                .filter(|s| plain && *s > 0.0)
+                .ok_or_else(refused)?;
+            Ok(Some(
+                Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX),
+            ))
+        }
+        (Some(_), Some(_)) => Err(refused()),
+    }
+}
+
+/// How long an exchange may still wait.
+#[derive(Clone, Debug)]
+pub(super) struct Patience {
+    /// The whole exchange ends then.
+    pub(super) deadline: Instant,
+    gone: watch::Receiver<bool>,
+}
+
+/// Why a wait ended before what it waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lost {
+    /// The deadline passed.
+    Deadline,
+    /// The caller hung up.
+    Caller,
+}
+
+impl Patience {
+    /// An exchange's patience, and by what it is told that its caller is gone.
+    pub(super) fn until(deadline: Instant) -> (Self, watch::Sender<bool>) {
+        let (tell, gone) = watch::channel(false);
+        (Self { deadline, gone }, tell)
+    }
+
+    /// Waits for `future`, which writes nothing to Ingo; `finish` where bytes were written before and the exchange goes on
+    /// without its caller.
+    pub(super) async fn wait<T>(
+        &self,
+        finish: bool,
+        future: impl Future<Output = T>,
+    ) -> Result<T, Lost> {
+        let mut gone = self.gone.clone();
+        let caller_left = async move {
+            if finish || gone.wait_for(|gone| *gone).await.is_err() {
+                // The teller left with the exchange's outer future, which drops this one too.
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            value = future => Ok(value),
+            () = sleep_until(self.deadline) => Err(Lost::Deadline),
+            () = caller_left => Err(Lost::Caller),
+        }
+    }
+
+    /// Waits for `future`, which writes to Ingo, until `limit` or the deadline.
+    pub(super) async fn finish<T>(
+        &self,
+        limit: Instant,
+        future: impl Future<Output = T>,
+    ) -> Option<T> {
+        timeout_at(limit.min(self.deadline), future).await.ok()
+    }
+
+    /// What is left.
+    pub(super) fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+}
+
+/// Runs `exchange` while watching whether the caller of `session`, whose request was read whole, hangs up.
+pub(super) async fn watched<T>(
+    session: &mut ServerSession,
+    tell: watch::Sender<bool>,
+    exchange: impl Future<Output = T>,
+) -> T {
+    let watching = async {
+        let began = Instant::now();
+        // What a pipelining caller sends next is kept for the next exchange; only the connection's end ends this.
+        while let Ok(_more) = session.read_body_or_idle(true).await {}
+        if began.elapsed() > HALF_CLOSE {
+            // Nobody may listen any more, and that is as well.
+            let _told = tell.send(true);
+        }
+        std::future::pending::<Infallible>().await
+    };
+    tokio::select! {
+        biased;
+        value = exchange => value,
+        never = watching => match never {},
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn timeout(value: &[&str]) -> Result<Option<Duration>, Code> {
+        let mut headers = HeaderMap::new();
+        for value in value {
+            headers.append(TIMEOUT, value.parse().expect("a header value"));
+        }
+        caller_timeout(&headers).map_err(|rejection| rejection.code)
+    }
+
+    #[test]
+    fn a_callers_timeout_is_a_number_of_seconds() {
+        assert_eq!(timeout(&[]), Ok(None));
+        assert_eq!(timeout(&["5"]), Ok(Some(Duration::from_secs(5))));
+        assert_eq!(timeout(&["0.25"]), Ok(Some(Duration::from_millis(250))));
+        assert_eq!(timeout(&[&"9".repeat(30)]), Ok(Some(Duration::MAX)));
+        for bad in ["", "0", "-1", "+1", "1s", "1e3", "inf", "NaN", "."] {
+            assert_eq!(timeout(&[bad]), Err(Code::BadRequest), "{bad}");
+        }
+        assert_eq!(timeout(&["1", "1"]), Err(Code::BadRequest));
+    }
+}

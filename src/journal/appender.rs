@@ -1,0 +1,288 @@
+//! The file: opened, appended to, and put right after a write that failed halfway.
+//!
+//! Invariant: whatever [`Appender::append`] accepted is followed by a newline and stays; of whatever it refused nothing is
+//! left, or at most lines that no attempt followed. Nothing here knows what a line means, beyond reading it into a ledger.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, BufReader, Read as _, Seek as _, SeekFrom, Write as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    path::Path,
+};
+
+use super::{JournalError, Ledger};
+use crate::config::JournalConfig;
+
+/// The identifying values are no secrets, and nobody else's business.
+const MODE: u32 = 0o600;
+
+/// A journal's file, open for appending.
+#[derive(Debug)]
+pub(super) struct Appender {
+    config: JournalConfig,
+    file: File,
+    /// The length up to which the lines are ours or were read.
+    known: u64,
+    /// Whether the last line has no newline, so that the next line must bring one.
+    torn: bool,
+}
+
+/// What others did to the file since the last look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Others {
+    /// Nothing, or they added lines, which were read.
+    Added,
+    /// They cut it, as logrotate's `copytruncate` does: what was open is no longer in it.
+    Cut,
+}
+
+impl Appender {
+    /// Opens the file, or creates it, and reads what it holds into `ledger`.
+    pub(super) fn open(config: &JournalConfig, ledger: &mut Ledger) -> Result<Self, JournalError> {
+        let path = config.file.as_path();
+        let failed = |error| JournalError::open(path, error);
+        // Before it is opened: opening a FIFO may wait for ever, opening a device may do anything.
+        if fs::metadata(path).is_ok_and(|m| !m.is_file()) {
+            return Err(JournalError::NotAFile {
+                path: path.to_owned(),
+            });
+        }
+        let file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .mode(MODE)
+            .open(path)
+            .map_err(failed)?;
+        // A write that failed is undone by cutting the file; that must not cut another process's lines.
+        file.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => JournalError::InUse {
+                path: path.to_owned(),
+            },
+            TryLockError::Error(error) => failed(error),
+        })?;
+        if config.fsync {
+            // What makes a new file survive a power cut is its name in the directory.
+            sync_directory(path).map_err(failed)?;
+        }
+        let mut opened = Self {
+            config: config.clone(),
+            file,
+            known: 0,
+            torn: false,
+        };
+        opened.read_others(ledger).map_err(failed)?;
+        if opened.torn {
+            // A crash tore the last line. On a full disk this fails, and the next line will bring the newline.
+            let _completed = opened.append(b"");
+        }
+        Ok(opened)
+    }
+
+    /// Whether the path leads to another file by now, or to none.
+    pub(super) fn was_moved(&self) -> bool {
+        let identity = |m: fs::Metadata| (m.dev(), m.ino());
+        let here = self.file.metadata().map(identity).ok();
+        here != fs::metadata(&self.config.file).map(identity).ok()
+    }
+
+    /// Reads the lines that people have added, which settle exchanges, and sees whether the file was cut.
+    pub(super) fn read_others(&mut self, ledger: &mut Ledger) -> io::Result<Others> {
+        let length = self.file.metadata()?.len();
+        if length <= self.known {
+            let cut = length < self.known;
+            self.known = length;
+            return Ok(if cut { Others::Cut } else { Others::Added });
+        }
+        // Writes are not affected by where reading left off: the file is open for appending.
+        (&self.file).seek(SeekFrom::Start(self.known))?;
+        ledger.read(BufReader::new((&self.file).take(length - self.known)))?;
+        (&self.file).seek(SeekFrom::Start(length - 1))?;
+        let mut last = [0];
+        (&self.file).read_exact(&mut last)?;
+        self.torn = last != *b"\n";
+        self.known = length;
+        Ok(Others::Added)
+    }
+
+    /// Appends whole lines: all of them, on the disk where that is configured, or none.
+    pub(super) fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+        let before = self.file.metadata()?.len();
+        let result = self.write(lines);
+        match result {
+            Ok(()) => self.torn = false,
+            Err(_) => self.undo(before),
+        }
+        self.known = self.file.metadata().map_or(before, |m| m.len());
+        result
+    }
+
+    fn write(&self, lines: &[u8]) -> io::Result<()> {
+        if self.torn {
+            (&self.file).write_all(&[b"\n", lines].concat())?;
+        } else {
+            (&self.file).write_all(lines)?;
+        }
+        if self.config.fsync {
+            // After a failure the kernel may call the pages clean that it could not write, so that asking again would
+            // succeed and mean nothing. Therefore these lines are given up, and later ones are written anew.
+            self.file.sync_data()?;
+        }
+        Ok(())
+    }
+
+    fn undo(&mut self, before: u64) {
+        // Where the file cannot be cut either, whole lines of attempts that were refused stay. They are listed as
+        // unresolved: one too many rather than one too few.
+        let undone = match self.file.metadata() {
+            Ok(now) if now.len() > before => self.file.set_len(before),
+            Ok(_) => Ok(()),
+            Err(error) => Err(error),
+        };
+        self.torn |= undone.is_err();
+    }
+}
+
+fn sync_directory(file: &Path) -> io::Result<()> {
+    let directory = match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    File::open(directory)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(file: &Path) -> Result<Appender, JournalError> {
+        let config = JournalConfig {
+            file: file.to_owned(),
+            fsync: true,
+        };
+        Appender::open(&config, &mut Ledger::of_process())
+    }
+
+    #[test]
+    fn a_new_file_is_readable_for_its_owner_alone() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let file = folder.path().join("journal");
+        open(&file).expect("created");
+        let mode = fs::metadata(&file).expect("there").mode();
+        assert_eq!(mode & 0o7777, MODE);
+    }
+
+    #[test]
+    fn a_torn_last_line_gets_its_newline_and_a_whole_one_gets_none() {
+        let folder = tempfile::tempdir().expect("a directory");
+        for (before, after) in [
+            ("", "x\n"),
+            ("whole\n", "whole\nx\n"),
+            ("torn", "torn\nx\n"),
+            ("whole\nto", "whole\nto\nx\n"),
+        ] {
+            let file = folder.path().join("journal");
+            fs::write(&file, before).expect("written");
+            open(&file).expect("opened").append(b"x\n").expect("room");
+            assert_eq!(fs::read_to_string(&file).expect("there"), after);
+        }
+    }
+
+    #[test]
+    fn a_device_and_a_directory_are_refused_by_name() {
+        let folder = tempfile::tempdir().expect("a directory");
+        for path in [Path::new("/dev/null"), folder.path()] {
+            let error = open(path).expect_err("no regular file");
+            assert!(matches!(error, JournalError::NotAFile { .. }), "{error}");
+            assert!(error.to_string().contains(&*path.to_string_lossy()));
+        }
+    }
+
+    #[test]
+    fn a_second_process_cannot_write_to_the_same_file() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let file = folder.path().join("journal");
+        let first = open(&file).expect("opened");
+        let error = open(&file).expect_err("in use");
+        assert!(matches!(error, JournalError::InUse { .. }), "{error}");
+        drop(first);
+        open(&file).expect("free again");
+    }
+
+    #[test]
+    fn a_directory_that_is_missing_is_said_to_be() {
+        let error = open(Path::new("/nonexistent/journal")).expect_err("missing");
+        assert!(
+            error.to_string().ends_with("; create its directory"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn after_a_tear_that_could_not_be_undone_the_next_line_begins_with_a_newline() {
+        // /dev/full takes no byte. As nothing was written, nothing need be undone: the tear is made by hand below.
+        let full = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .open("/dev/full")
+            .expect("a Linux host");
+        let mut appender = Appender {
+            config: JournalConfig {
+                file: "/dev/full".into(),
+                fsync: false,
+            },
+            file: full,
+            known: 0,
+            torn: false,
+        };
+        let error = appender.append(b"x\n").expect_err("no space");
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        appender.torn = true;
+        let folder = tempfile::tempdir().expect("a directory");
+        let file = folder.path().join("journal");
+        fs::write(&file, "half a li").expect("written");
+        appender.file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .open(&file)
+            .expect("there");
+        appender.append(b"x\n").expect("room");
+        appender.append(b"y\n").expect("room");
+        assert_eq!(
+            fs::read_to_string(&file).expect("there"),
+            "half a li\nx\ny\n"
+        );
+    }
+
+    #[test]
+    fn a_file_that_others_have_cut_is_noticed() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let file = folder.path().join("journal");
+        let mut appender = open(&file).expect("opened");
+        let mut ledger = Ledger::of_process();
+        appender.append(b"{}\n").expect("room");
+        assert_eq!(
+            appender.read_others(&mut ledger).expect("readable"),
+            Others::Added
+        );
+        fs::write(&file, "").expect("cut");
+        assert_eq!(
+            appender.read_others(&mut ledger).expect("readable"),
+            Others::Cut
+        );
+        appender.append(b"{}\n").expect("room");
+        assert_eq!(fs::read_to_string(&file).expect("there"), "{}\n");
+    }
+
+    #[test]
+    fn a_file_that_was_moved_away_is_noticed() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let file = folder.path().join("journal");
+        let appender = open(&file).expect("opened");
+        assert!(!appender.was_moved());
+        fs::rename(&file, folder.path().join("journal.1")).expect("moved");
+        assert!(appender.was_moved());
+        fs::write(&file, "").expect("another");
+        assert!(appender.was_moved());
+    }
+}

@@ -1,0 +1,203 @@
+//! A circuit breaker: an upstream that cannot be connected to is left alone for a while, then tried with one probe.
+//!
+//! Only failures to connect count. An upstream that answers slowly or wrongly is reached, and each exchange must be
+//! judged for itself.
+
+use std::{
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use crate::config::CircuitBreaker;
+
+/// The breaker of one upstream.
+#[derive(Debug)]
+pub(super) struct Breaker {
+    policy: CircuitBreaker,
+    state: Mutex<State>,
+    /// For the metric, readable without the lock.
+    open: AtomicBool,
+}
+
+#[derive(Debug)]
+enum State {
+    Closed {
+        failures: u32,
+    },
+    Open {
+        until: Instant,
+    },
+    /// One probe is under way.
+    HalfOpen,
+}
+
+/// The right to connect. Dropped without a verdict, as where a deadline passes, it counts as neither.
+#[derive(Debug)]
+pub(super) struct Permit<'a> {
+    breaker: &'a Breaker,
+    judged: bool,
+}
+
+impl Breaker {
+    pub(super) fn new(policy: CircuitBreaker) -> Self {
+        Self {
+            policy,
+            state: Mutex::new(State::Closed { failures: 0 }),
+            open: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Lets a connection through, or says how long to stay away.
+    pub(super) fn permit(&self, now: Instant) -> Result<Permit<'_>, Duration> {
+        let mut state = self.lock();
+        match *state {
+            State::Closed { .. } => {}
+            State::Open { until } if now >= until => *state = State::HalfOpen,
+            State::Open { until } => return Err(until - now),
+            State::HalfOpen => return Err(self.policy.open_for),
+        }
+        Ok(Permit {
+            breaker: self,
+            judged: false,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Every change of the state is one assignment, so a panic elsewhere cannot leave it half-made.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, state: &mut State, next: State) {
+        self.open
+            .store(!matches!(next, State::Closed { .. }), Ordering::Relaxed);
+        *state = next;
+    }
+}
+
+impl Permit<'_> {
+    pub(super) fn connected(mut self) {
+        self.judged = true;
+        let mut state = self.breaker.lock();
+        if !matches!(*state, State::Closed { failures: 0 }) {
+            self.breaker.set(&mut state, State::Closed { failures: 0 });
+        }
+    }
+
+    /// The connection failed; `true` where that opened the breaker.
+    pub(super) fn failed(mut self, now: Instant) -> bool {
+        self.judged = true;
+        let policy = self.breaker.policy;
+        let mut state = self.breaker.lock();
+        let failures = match *state {
+            State::Closed { failures } => failures.saturating_add(1),
+            // A straggler that began before it opened.
+            State::Open { .. } => return false,
+            State::HalfOpen => policy.failures,
+        };
+        let opens = policy.failures > 0 && failures >= policy.failures;
+        let next = if opens {
+            State::Open {
+                until: now + policy.open_for,
+            }
+        } else {
+            State::Closed { failures }
+        };
+        self.breaker.set(&mut state, next);
+        opens
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        if !self.judged {
+            let mut state = self.breaker.lock();
+            // A probe that nobody waited for must not keep the next one out.
+            if matches!(*state, State::HalfOpen) {
+                self.breaker.set(
+                    &mut state,
+                    State::Open {
+                        until: Instant::now(),
+                    },
+                );
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: CircuitBreaker = CircuitBreaker {
+        failures: 3,
+        open_for: Duration::from_secs(5),
+    };
+
+    fn opened(now: Instant) -> Breaker {
+        let breaker = Breaker::new(POLICY);
+        let openings: Vec<_> = (0..3)
+            .map(|_| breaker.permit(now).expect("closed").failed(now))
+            .collect();
+        assert_eq!(openings, [false, false, true]);
+        breaker
+    }
+
+    #[test]
+    fn it_opens_on_consecutive_failures_only() {
+        let now = Instant::now();
+        let breaker = Breaker::new(POLICY);
+        for _ in 0..5 {
+            assert!(!breaker.permit(now).expect("closed").failed(now));
+            assert!(!breaker.permit(now).expect("closed").failed(now));
+            breaker.permit(now).expect("closed").connected();
+        }
+        assert!(!breaker.is_open());
+    }
+
+    #[test]
+    fn open_it_says_how_long_then_lets_one_probe_through() {
+        let now = Instant::now();
+        let breaker = opened(now);
+        assert!(breaker.is_open());
+        assert_eq!(
+            breaker.permit(now + Duration::from_secs(2)).err(),
+            Some(Duration::from_secs(3))
+        );
+        let later = now + Duration::from_secs(5);
+        let probe = breaker.permit(later).expect("half open");
+        assert!(breaker.permit(later).is_err(), "one probe at a time");
+        probe.connected();
+        assert!(!breaker.is_open() && breaker.permit(later).is_ok());
+    }
+
+    #[test]
+    fn a_failed_probe_opens_it_again_and_an_abandoned_one_does_not_keep_the_next_out() {
+        let now = Instant::now();
+        let breaker = opened(now);
+        let later = now + Duration::from_secs(5);
+        assert!(breaker.permit(later).expect("half open").failed(later));
+        assert!(breaker.permit(later).is_err());
+        let later = later + Duration::from_secs(5);
+        drop(breaker.permit(later).expect("half open"));
+        assert!(breaker.permit(later).is_ok());
+    }
+
+    #[test]
+    fn switched_off_it_never_opens() {
+        let now = Instant::now();
+        let breaker = Breaker::new(CircuitBreaker {
+            failures: 0,
+            ..POLICY
+        });
+        for _ in 0..100 {
+            assert!(!breaker.permit(now).expect("never open").failed(now));
+        }
+    }
+}

@@ -1,0 +1,431 @@
+//! The journal across processes: killed while it writes, and read by the command.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot set up its files has failed"
+)]
+
+use std::{
+    collections::HashSet,
+    env, fs,
+    io::{BufRead as _, BufReader, Write as _},
+    path::Path,
+    process::{Command, Output, Stdio},
+    sync::{Arc, mpsc},
+    thread,
+    time::Instant,
+};
+
+use ingo_signing_proxy::{
+    clock::Clock,
+    config::JournalConfig,
+    ingo::Route,
+    journal::{Attempt, Ended, Journal, JournalError, Ledger},
+};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+/// Names the journal to the process that is killed.
+const VICTIM: &str = "JOURNAL_TEST_VICTIM";
+const DEBITS: usize = 200;
+
+fn attempt() -> Attempt {
+    Attempt {
+        exchange_id: Uuid::new_v4(),
+        tenant: "default".to_owned(),
+        route: Route::Debit,
+        number: 1,
+        idempotency_key: Some(Uuid::new_v4().to_string()),
+        identifier: vec![Uuid::new_v4().to_string()],
+    }
+}
+
+fn answered() -> Ended {
+    Ended::Answered {
+        http_status: 200,
+        ingo_status: Some("100".to_owned()),
+        transaction_id: Some("T-1".to_owned()),
+    }
+}
+
+fn open(file: &Path, fsync: bool) -> Journal {
+    let config = JournalConfig {
+        file: file.to_owned(),
+        fsync,
+    };
+    Journal::open(&config, Clock::system()).unwrap()
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .build()
+        .unwrap()
+}
+
+/// Not a test of its own: what the test below starts this binary for. It tells each step before the next one is taken.
+#[test]
+fn the_process_that_is_killed() {
+    let Some(file) = env::var_os(VICTIM) else {
+        return;
+    };
+    let journal = Arc::new(open(Path::new(&file), true));
+    let tell = |step: &str, attempt: &Attempt| {
+        // One line at a time, in the order in which things happened.
+        let line = format!("\n{step} {}\n", attempt.exchange_id);
+        let mut out = std::io::stdout().lock();
+        out.write_all(line.as_bytes()).unwrap();
+        out.flush().unwrap();
+    };
+    runtime().block_on(async {
+        let debits = (0..DEBITS).map(|_| {
+            let journal = Arc::clone(&journal);
+            tokio::spawn(async move {
+                let attempt = attempt();
+                tell("starts", &attempt);
+                journal.begin(&attempt).await.unwrap();
+                tell("begun", &attempt);
+                tokio::task::yield_now().await;
+                tell("answered", &attempt);
+                journal.end(&attempt, answered());
+                tell("queued", &attempt);
+            })
+        });
+        for debit in debits.collect::<Vec<_>>() {
+            debit.await.unwrap();
+        }
+    });
+    // Whatever is left to write is not written before the test has killed this process.
+    thread::park();
+}
+
+#[test]
+fn after_a_kill_every_debit_without_an_answer_is_listed_and_no_other_than_those_just_being_recorded()
+ {
+    let folder = tempfile::tempdir().unwrap();
+    let steps_at_most = 4 * DEBITS;
+    for round in 0..12 {
+        let file = folder.path().join(format!("journal-{round}"));
+        let mut victim = Command::new(env::current_exe().unwrap())
+            .args(["--exact", "the_process_that_is_killed", "--nocapture"])
+            .env(VICTIM, &file)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let out = BufReader::new(victim.stdout.take().unwrap());
+        let kill_after = 1 + round * steps_at_most / 11;
+        let mut steps = Vec::new();
+        for line in out.lines() {
+            let line = line.unwrap();
+            if let Some((step, id)) = line.split_once(' ')
+                && let Ok(id) = Uuid::try_parse(id)
+            {
+                steps.push((step.to_owned(), id));
+                // What it told between this and its death is read too: it happened.
+                if steps.len() == kill_after.min(steps_at_most) {
+                    victim.kill().unwrap();
+                }
+            }
+        }
+        victim.wait().unwrap();
+
+        let mut ledger = Ledger::of_files();
+        ledger.read(fs::read(&file).unwrap().as_slice()).unwrap();
+        let unresolved = ledger.unresolved();
+        let listed: HashSet<_> = unresolved.iter().map(|u| u.record.exchange_id).collect();
+
+        let told = |step: &str| -> HashSet<Uuid> {
+            steps
+                .iter()
+                .filter(|(s, _)| s == step)
+                .map(|(_, id)| *id)
+                .collect()
+        };
+        let open: HashSet<_> = told("begun")
+            .difference(&told("answered"))
+            .copied()
+            .collect();
+        assert!(
+            open.is_subset(&listed),
+            "round {round}: {:?} are missing",
+            open.difference(&listed)
+        );
+
+        // Records are written in order: an end that was queued before a begin started that was then acknowledged is written.
+        let begun = told("begun");
+        let last_start = steps
+            .iter()
+            .rposition(|(step, id)| step == "starts" && begun.contains(id));
+        let recorded = steps[..last_start.unwrap_or(0)]
+            .iter()
+            .filter(|(step, _)| step == "queued");
+        for (_, id) in recorded {
+            assert!(
+                !listed.contains(id),
+                "round {round}: the end of {id} was written"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_fifo_is_refused_by_name_and_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let fifo = folder.path().join("fifo");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&fifo)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let config = JournalConfig {
+        file: fifo.clone(),
+        fsync: false,
+    };
+    let error = Journal::open(&config, Clock::system()).unwrap_err();
+    assert!(matches!(error, JournalError::NotAFile { .. }), "{error}");
+    assert!(error.to_string().contains(fifo.to_str().unwrap()));
+}
+
+/// A file system of 64 KiB; unmounted when dropped.
+struct SmallDisk(TempDir);
+
+impl SmallDisk {
+    /// `None` where this user may not mount one.
+    fn mount() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=64k", "small"])
+            .arg(folder.path())
+            .output();
+        mounted
+            .is_ok_and(|m| m.status.success())
+            .then(|| Self(folder))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _unmounted = Command::new("umount").arg(self.0.path()).status();
+    }
+}
+
+/// The exchanges that the file leaves open. Each of its lines must be whole.
+fn listed(file: &Path) -> HashSet<Uuid> {
+    let mut ledger = Ledger::of_files();
+    let text = fs::read(file).unwrap();
+    assert_eq!(ledger.read(text.as_slice()).unwrap(), 0);
+    let unresolved = ledger.unresolved();
+    unresolved.iter().map(|u| u.record.exchange_id).collect()
+}
+
+#[test]
+fn a_full_disk_refuses_begins_keeps_ends_and_is_forgotten_once_there_is_room() {
+    let Some(disk) = SmallDisk::mount() else {
+        println!("skipped: mounting a small file system needs root");
+        return;
+    };
+    let file = disk.0.path().join("journal");
+    let ballast = disk.0.path().join("ballast");
+    fs::write(&ballast, vec![0; 48 * 1024]).unwrap();
+    let journal = open(&file, true);
+    let runtime = runtime();
+    let begin = |attempt: &Attempt| runtime.block_on(journal.begin(attempt));
+
+    let mut begun = Vec::new();
+    let error = loop {
+        let attempt = attempt();
+        match begin(&attempt) {
+            Ok(()) => begun.push(attempt),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.detail(), "the disk that holds the journal is full");
+    assert!(error.to_string().contains(file.to_str().unwrap()));
+    // What did not fit has left nothing, not even a part of a line.
+    let ids: HashSet<_> = begun.iter().map(|a| a.exchange_id).collect();
+    assert!(ids.len() > 10, "some fitted");
+    assert_eq!(listed(&file), ids);
+
+    for attempt in &begun {
+        journal.end(attempt, answered());
+    }
+    let refused = begin(&attempt());
+    assert!(matches!(refused, Err(JournalError::Write { .. })));
+
+    fs::remove_file(&ballast).unwrap();
+    let after = attempt();
+    begin(&after).unwrap();
+    assert_eq!(listed(&file), HashSet::from([after.exchange_id]));
+    assert_eq!(journal.unresolved(Route::Debit), 1);
+    assert_eq!(journal.ends_lost(), 0);
+    drop(journal);
+}
+
+fn unresolved(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_ingo-signing-proxy"))
+        .arg("unresolved")
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+/// A journal with one exchange answered, one not, and one that was running when its process ended.
+fn journal_of_three(file: &Path) -> [Attempt; 3] {
+    let journal = open(file, false);
+    let attempts = [attempt(), attempt(), attempt()];
+    runtime().block_on(async {
+        for attempt in &attempts {
+            journal.begin(attempt).await.unwrap();
+        }
+    });
+    journal.end(&attempts[0], answered());
+    journal.end(&attempts[1], Ended::Unanswered);
+    attempts
+}
+
+#[test]
+fn the_command_lists_what_is_open_and_leaves_with_1() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("journal");
+    let [_, unanswered, running] = journal_of_three(&file);
+    let path = file.to_str().unwrap();
+
+    let output = unresolved(&["--journal", path]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines.len(), 3, "{text}");
+    for attempt in [&unanswered, &running] {
+        let line = lines
+            .iter()
+            .find(|l| l.contains(&attempt.exchange_id.to_string()));
+        let line = line.unwrap();
+        assert!(line.contains(&attempt.identifier[0]), "{line}");
+        assert!(line.contains("assume FAILURE"), "{line}");
+    }
+
+    let output = unresolved(&["--json", "--journal", path]);
+    assert_eq!(output.status.code(), Some(1));
+    for line in String::from_utf8(output.stdout).unwrap().lines() {
+        let value: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(value["route"], "debit");
+        assert_eq!(value["assume"], "failure");
+        assert!(["begun", "unanswered"].contains(&value["attempts"][0]["state"].as_str().unwrap()));
+    }
+}
+
+#[test]
+fn the_command_leaves_with_0_where_everything_ended_and_says_how_many_lines_it_skipped() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("journal");
+    fs::write(&file, "{\"v\":1,\"event\":\"be").unwrap();
+    let journal = open(&file, false);
+    let attempt = attempt();
+    runtime().block_on(journal.begin(&attempt)).unwrap();
+    journal.end(&attempt, answered());
+    drop(journal);
+
+    let output = unresolved(&["--journal", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(output.stdout.is_empty());
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        told.ends_with("torn or no record of a journal: 1 of its lines\n"),
+        "{told}"
+    );
+}
+
+#[test]
+fn the_command_resolves_across_the_files_of_a_rotated_journal() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, old) = (
+        folder.path().join("journal"),
+        folder.path().join("journal.1"),
+    );
+    let journal = open(&file, false);
+    let attempts = [attempt(), attempt()];
+    runtime().block_on(async {
+        journal.begin(&attempts[0]).await.unwrap();
+        fs::rename(&file, &old).unwrap();
+        journal.reopen();
+        journal.end(&attempts[0], answered());
+        journal.begin(&attempts[1]).await.unwrap();
+    });
+    journal.end(&attempts[1], answered());
+    drop(journal);
+
+    let (new, old) = (file.to_str().unwrap(), old.to_str().unwrap());
+    let status = |arguments: &[&str]| unresolved(arguments).status.code();
+    assert_eq!(status(&["--journal", old]), Some(1));
+    assert_eq!(status(&["--journal", new]), Some(0));
+    assert_eq!(status(&["--journal", old, "--journal", new]), Some(0));
+    assert_eq!(status(&["--journal", new, "--journal", old]), Some(0));
+}
+
+#[test]
+fn the_command_leaves_with_64_when_used_wrongly_and_with_71_when_a_file_cannot_be_read() {
+    let status = |arguments: &[&str]| unresolved(arguments).status.code();
+    assert_eq!(status(&[]), Some(64));
+    assert_eq!(status(&["--journal"]), Some(64));
+    assert_eq!(status(&["--journal", "/nonexistent/journal"]), Some(71));
+    assert_eq!(status(&["--journal", "/"]), Some(71));
+}
+
+/// Prints what a begin costs, for `docs/journal.md`:
+/// `JOURNAL_BENCH_DIR=… cargo test --release --test journal -- --ignored --nocapture`
+#[test]
+#[ignore = "a measurement; its figures depend on the disk"]
+fn what_a_begin_costs() {
+    let folder = match env::var_os("JOURNAL_BENCH_DIR") {
+        Some(place) => tempfile::tempdir_in(place),
+        None => tempfile::tempdir(),
+    };
+    let folder = folder.unwrap();
+    for (fsync, callers, each) in [
+        (true, 1, 500),
+        (true, 64, 100),
+        (false, 1, 20_000),
+        (false, 64, 2_000),
+    ] {
+        let file = folder.path().join(format!("journal-{fsync}-{callers}"));
+        let mut waits = begins(open(&file, fsync), callers, each);
+        let total = waits.pop().unwrap();
+        waits.sort_by(f64::total_cmp);
+        let at = |share: f64| waits[(share * (waits.len() - 1) as f64) as usize];
+        println!(
+            "fsync {fsync}, {callers} at once: {:.0} µs at the median, {:.0} µs at 99 %, {:.0} begins/s",
+            at(0.5),
+            at(0.99),
+            waits.len() as f64 / total * 1e6
+        );
+    }
+}
+
+/// How long each begin took, in µs; the last is how long all of them took.
+fn begins(journal: Journal, callers: usize, each: usize) -> Vec<f64> {
+    let journal = Arc::new(journal);
+    let (took, taken) = mpsc::channel();
+    let start = Instant::now();
+    runtime().block_on(async {
+        let callers = (0..callers).map(|_| {
+            let (journal, took) = (Arc::clone(&journal), took.clone());
+            tokio::spawn(async move {
+                for _ in 0..each {
+                    let attempt = attempt();
+                    let start = Instant::now();
+                    journal.begin(&attempt).await.unwrap();
+                    took.send(start.elapsed().as_secs_f64() * 1e6).unwrap();
+                    journal.end(&attempt, answered());
+                }
+            })
+        });
+        for caller in callers.collect::<Vec<_>>() {
+            caller.await.unwrap();
+        }
+    });
+    let total = start.elapsed().as_secs_f64() * 1e6;
+    drop(took);
+    taken.into_iter().chain([total]).collect()
+}
