@@ -4,20 +4,17 @@
 
 use std::future::Future;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use pingora::{ErrorType, protocols::http::ServerSession};
 use tokio::time::{Instant, timeout_at};
 
 use super::{Proxy, Rejection, admit::Admitted, session::guards_refusal};
 use crate::{
-    bounds::Reservation,
+    bounds::{Parts, Reservation},
     ingo::{Facts, check_json},
     problem::Code,
     telemetry::{Phase, Trail},
 };
-
-/// More than this is not allocated before it has arrived, whatever a caller announces, in bytes.
-const FIRST_ALLOCATION: usize = 64 * 1024;
 
 /// A body that may be signed.
 #[derive(Debug)]
@@ -45,11 +42,7 @@ impl Proxy {
             within(limit, continue_reading(session)).await??;
         }
         let mut memory = self.memory.reserve();
-        let bytes = within(
-            limit,
-            self.collect(session, admitted.content_length, &mut memory),
-        )
-        .await??;
+        let bytes = within(limit, self.collect(session, &mut memory)).await??;
         trail.request_bytes = bytes.len();
         check_json(&bytes).map_err(|not| Rejection::unsent(Code::BodyNotJson, not.to_string()))?;
         let facts = Facts::read(&bytes);
@@ -68,13 +61,11 @@ impl Proxy {
     async fn collect(
         &self,
         session: &mut ServerSession,
-        announced: Option<usize>,
         memory: &mut Reservation,
     ) -> Result<Bytes, Rejection> {
-        let mut whole = Bytes::new();
-        let mut joined = BytesMut::new();
+        let mut parts = Parts::default();
         while let Some(part) = read_part(session).await? {
-            if whole.len() + joined.len() + part.len() > self.limits.body_bytes {
+            if parts.len() + part.len() > self.limits.body_bytes {
                 return Err(self.body_too_large());
             }
             memory.grow_for_request(part.len()).map_err(|_| {
@@ -82,25 +73,9 @@ impl Proxy {
                     "the proxy holds as many bytes of bodies as limits.buffered_bytes allows",
                 )
             })?;
-            // Most bodies come in one part, which then needs no copy.
-            if whole.is_empty() && joined.is_empty() {
-                whole = part;
-                continue;
-            }
-            if joined.is_empty() {
-                joined.reserve(announced.unwrap_or_default().clamp(
-                    whole.len() + part.len(),
-                    FIRST_ALLOCATION.max(whole.len() + part.len()),
-                ));
-                joined.extend_from_slice(&std::mem::take(&mut whole));
-            }
-            joined.extend_from_slice(&part);
+            parts.push(part);
         }
-        Ok(if joined.is_empty() {
-            whole
-        } else {
-            joined.freeze()
-        })
+        Ok(parts.into_bytes())
     }
 }
 

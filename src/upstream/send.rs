@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Version, header};
 use pingora::{
     Error, ErrorType, http::RequestHeader, protocols::http::v1::client::HttpSession,
@@ -22,7 +22,7 @@ use super::{
     endpoint::Endpoint,
 };
 use crate::{
-    bounds::Reservation,
+    bounds::{Parts, Reservation},
     telemetry::{Phase, Progress},
 };
 
@@ -239,32 +239,21 @@ impl Upstream {
         session: &mut HttpSession,
         memory: &mut Reservation,
     ) -> Result<Bytes, Failed> {
-        let mut whole = Bytes::new();
-        let mut joined = BytesMut::new();
+        let mut parts = Parts::default();
         while let Some(part) = session
             .read_body_bytes()
             .await
             .map_err(|e| Failed::reading(&e))?
         {
-            if whole.len() + joined.len() + part.len() > self.max_response_bytes {
+            if parts.len() + part.len() > self.max_response_bytes {
                 return Err(Failed::here(BadResponse::TooLarge));
             }
             memory
                 .grow_for_answer(part.len())
                 .map_err(|_| Failed::here(BadResponse::NoMemory))?;
-            // Most answers come in one part, which is then passed on without a copy.
-            if whole.is_empty() && joined.is_empty() {
-                whole = part;
-            } else {
-                joined.extend_from_slice(&std::mem::take(&mut whole));
-                joined.extend_from_slice(&part);
-            }
+            parts.push(part);
         }
-        Ok(if joined.is_empty() {
-            whole
-        } else {
-            joined.freeze()
-        })
+        Ok(parts.into_bytes())
     }
 }
 
