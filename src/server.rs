@@ -2,11 +2,7 @@
 //!
 //! What can fail at a start fails in [`Server::bind`], before anything is served, each with a message for people.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::{
     sync::watch,
@@ -28,7 +24,7 @@ use crate::{
     lifecycle::{Lifecycle, Stage},
     listener::{BindError, Bound, BoundAddress, ConnectionLimits, Listening, bind},
     problem::Code,
-    retry::{Backoff, Budget, Policy},
+    retry::{Backoff, Policy},
     telemetry::Metrics,
     upstream::{RootsError, Upstreams},
 };
@@ -40,6 +36,8 @@ const OPERATOR_LIMITS: ConnectionLimits = ConnectionLimits {
     head_deadline: Duration::from_secs(5),
     idle_timeout: Duration::from_secs(5),
 };
+/// The last records of the journal are given this long to reach a disk that may hang.
+const JOURNAL_CLOSE: Duration = Duration::from_secs(5);
 /// HTTP/2 callers are given this long to take what was written for them and to hear that the connection ends.
 const FLUSH: Duration = Duration::from_secs(1);
 
@@ -181,10 +179,6 @@ impl Server {
             keys: Keys::new(limits.followers_per_key),
             key_source: key_source(&safety.idempotency)?,
             environment: environment(&config),
-            budget: Mutex::new(Budget::full(
-                safety.repeats.budget,
-                f64::from(safety.repeats.budget_percent) / 100.0,
-            )),
             pace: safety.rate_limit.map(Pace::new),
             journal: journal.map(Arc::new),
             max_clock_correction: safety.max_clock_correction,
@@ -289,7 +283,12 @@ impl Server {
         }
         if let Some(journal) = proxy.journal.clone() {
             // The last ends are on their way to the file.
-            let _closed = tokio::task::spawn_blocking(move || journal.close()).await;
+            let closing = tokio::task::spawn_blocking(move || journal.close());
+            if timeout(JOURNAL_CLOSE, closing).await.is_err() {
+                tracing::error!(
+                    "the journal's disk does not answer: the last ends may be missing, and their exchanges are listed as unresolved"
+                );
+            }
         }
         // Said, not dropped: Pingora takes a dropped watch for an error.
         let _told = stop_operators.send(true);

@@ -29,7 +29,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("telemetry", &["config", "ingo", "problem", "retry"]),
     ("journal", &["clock", "config", "ingo"]),
     ("listener", &["bounds", "config", "framing", "lifecycle"]),
-    ("upstream", &["bounds", "config", "ingo", "telemetry"]),
+    (
+        "upstream",
+        &["bounds", "config", "ingo", "retry", "telemetry"],
+    ),
     (
         "exchange",
         &[

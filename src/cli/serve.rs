@@ -93,9 +93,7 @@ async fn serve(server: Server) -> Exit {
     if let Err(exit) = leave_on_signals(server.lifecycle()) {
         return exit;
     }
-    if let Some(journal) = server.journal()
-        && let Err(exit) = reopen_on_hangup(journal)
-    {
+    if let Err(exit) = reopen_on_hangup(server.journal()) {
         return exit;
     }
     let addresses = server.addresses();
@@ -135,16 +133,23 @@ pub(super) fn leave_on_signals(lifecycle: Lifecycle) -> Result<(), Exit> {
     Ok(())
 }
 
-/// Makes SIGHUP the sign that the journal was moved away and is to be begun anew.
-fn reopen_on_hangup(journal: Arc<Journal>) -> Result<(), Exit> {
+/// Makes SIGHUP the sign that the journal was moved away and is to be begun anew; without a journal it does nothing, where
+/// the system's default would end the process.
+fn reopen_on_hangup(journal: Option<Arc<Journal>>) -> Result<(), Exit> {
     let Ok(mut hangup) = signal(SignalKind::hangup()) else {
         complain(&"the system refused to deliver signals");
         return Err(Exit::System);
     };
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
-            tracing::info!(signal = "SIGHUP", "reopening the journal");
-            journal.reopen();
+            tracing::info!(
+                signal = "SIGHUP",
+                journal = journal.is_some(),
+                "reopening the journal"
+            );
+            if let Some(journal) = &journal {
+                journal.reopen();
+            }
         }
     });
     Ok(())

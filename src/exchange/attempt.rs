@@ -2,23 +2,28 @@
 //!
 //! It is signed after a connection is there, so that its date is that of its first byte. What follows it is not decided here.
 
+use std::time::Duration;
+
 use http::HeaderValue;
 use pingora::{ErrorType, OrErr as _, http::RequestHeader};
 use tokio::time::Instant;
 
 use super::{
     Proxy, Rejection,
+    body::overloaded,
+    failure,
     keyed::{Keyed, TENANT},
+    pace::TooLong,
     patience::{Lost, Patience},
 };
 use crate::{
-    ingo::{Facts, KongRefusal, Route},
+    ingo::{Facts, KongRefusal, Route, check_json, facts::Reason},
     journal::{self, Journal},
     problem::Code,
     retry::{Ended, Refusal},
     signing::Unsigned,
     telemetry::{Phase, Trail},
-    upstream::{Answer, Connection, Failure, Freshness},
+    upstream::{Answer, Connection, Failure, Freshness, NotConnected},
 };
 
 /// What we say we are (RFC 9110 §10.1.5).
@@ -47,9 +52,11 @@ pub(super) enum Missed {
 }
 
 impl Received {
-    /// Whether it proves that nothing was done.
-    pub(super) fn is_refusal(&self) -> bool {
-        self.refusal.is_some()
+    /// Whether Ingo did what was asked, or had done it (protocol.md §4: 104 is pending).
+    pub(super) fn is_success(&self) -> bool {
+        let ingo = self.facts.status.as_deref().and_then(|s| s.parse().ok());
+        self.answer.status.is_success()
+            && ingo.is_some_and(|s: u32| (100..=110).contains(&s) && s != 104)
     }
 
     /// How the attempt ended, for the decision.
@@ -93,6 +100,9 @@ impl Proxy {
         let destination = keyed.admitted.destination;
         let upstream = &destination.upstream;
         let finish = trail.progress.written;
+        if let Some(left) = upstream.circuit_open_for() {
+            return Err(Missed::Held(failure::circuit_open(upstream.name(), left)));
+        }
         self.keep_pace(patience, finish, trail).await?;
         let freshness = Freshness::of(destination.route.class());
         let connecting = upstream.connect(freshness, &mut trail.progress);
@@ -100,7 +110,7 @@ impl Proxy {
             .wait(finish, connecting)
             .await
             .map_err(lost)?
-            .map_err(Missed::Unconnected)?;
+            .map_err(|failure| not_connected(failure, upstream.name()))?;
 
         trail.progress.stopwatch.enter(Phase::Sign);
         let begun = self.begin_in_journal(keyed, patience, trail).await?;
@@ -121,6 +131,10 @@ impl Proxy {
     ) -> Result<Received, Missed> {
         let destination = keyed.admitted.destination;
         let upstream = &destination.upstream;
+        if patience.left().is_zero() {
+            // A request that nobody would wait for is not sent, least of all a payment.
+            return Err(lost(Lost::Deadline));
+        }
         let used = upstream.clock_correction();
         let request = self
             .signed(keyed)
@@ -142,9 +156,16 @@ impl Proxy {
             .await
             .ok_or(Missed::TimedOut)?
             .map_err(Missed::Unanswered)?;
-        upstream.compare_clocks(&answer, self.clock.now());
+        let skew = upstream.compare_clocks(&answer, self.clock.now());
+        if answer.may_be_cut_short
+            && check_json(&answer.body).is_err_and(|not| not.reason == Reason::Truncated)
+        {
+            // Framed by the connection's end alone, JSON that ends before it is complete was cut off.
+            trail.progress.cause = Some("Truncated".to_owned());
+            return Err(Missed::Unanswered(Failure::Reset));
+        }
         let facts = Facts::read(&answer.body);
-        let refusal = self.remedied(keyed, &answer, used);
+        let refusal = self.remedied(keyed, &answer, skew, used);
         Ok(Received {
             answer,
             facts,
@@ -173,7 +194,7 @@ impl Proxy {
             route,
             number: trail.attempts,
             idempotency_key: trail.idempotency_key.clone(),
-            identifier: keyed.body.identifier.clone(),
+            identifier: keyed.body.identity.values.clone(),
         };
         let begun = patience
             .wait(trail.progress.written, journal.begin(&attempt))
@@ -196,10 +217,11 @@ impl Proxy {
             return Ok(());
         };
         trail.progress.stopwatch.enter(Phase::RateLimit);
-        let kept = patience
-            .wait(finish, pace.keep(patience.left()))
-            .await
-            .map_err(lost)?;
+        let kept = match patience.wait(finish, pace.keep(patience.deadline)).await {
+            Ok(kept) => kept,
+            Err(Lost::Deadline) => Err(TooLong(Duration::from_secs(1))),
+            Err(gone @ Lost::Caller) => return Err(lost(gone)),
+        };
         kept.map_err(|too_long| {
             let seconds = u32::try_from(too_long.0.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
             Missed::Held(Rejection::try_again(
@@ -212,13 +234,19 @@ impl Proxy {
 
     /// Whether the gateway refused for the date and the signing clock has now been corrected: then, and only then, does a
     /// 401 or 403 change anything here. A caller can provoke every other one.
-    fn remedied(&self, keyed: &Keyed<'_>, answer: &Answer, used: i64) -> Option<Refusal> {
+    fn remedied(
+        &self,
+        keyed: &Keyed<'_>,
+        answer: &Answer,
+        skew: Option<i64>,
+        used: i64,
+    ) -> Option<Refusal> {
         let bound = self.max_clock_correction?;
         if KongRefusal::read(answer.status.as_u16(), &answer.body)? != KongRefusal::Skew {
             return None;
         }
         let upstream = &keyed.admitted.destination.upstream;
-        let seconds = upstream.correct_clock(bound, used)?;
+        let seconds = upstream.correct_clock(bound, skew?, used)?;
         tracing::warn!(
             upstream = upstream.name(),
             seconds,
@@ -278,6 +306,17 @@ fn journal_end(result: &Result<Received, Missed>) -> journal::Ended {
         },
         Err(missed) if missed.was_written() => journal::Ended::Unanswered,
         Err(_) => journal::Ended::Unsent,
+    }
+}
+
+/// An upstream that is busy or left alone was not asked; one that could not be reached was.
+fn not_connected(why: NotConnected, upstream: &str) -> Missed {
+    match why {
+        NotConnected::Busy => Missed::Held(overloaded(
+            "as many attempts run as upstream.attempts_in_flight allows",
+        )),
+        NotConnected::CircuitOpen(left) => Missed::Held(failure::circuit_open(upstream, left)),
+        NotConnected::Failed(failure) => Missed::Unconnected(failure),
     }
 }
 

@@ -14,6 +14,7 @@ use super::{
     patience::Patience,
 };
 use crate::{
+    bounds::Turn,
     ingo::Class,
     problem::Code,
     retry::{Attempted, Decision, Ended, decide},
@@ -21,25 +22,31 @@ use crate::{
 };
 
 impl Proxy {
-    /// Brings Ingo's answer, alone among the exchanges with the same key.
+    /// Brings Ingo's answer, alone among the exchanges with the same key. While another one has the key, the turn is given
+    /// back: who waits for one stalled key must not keep out those who wait for none.
     pub(super) async fn attempts(
         &self,
         keyed: &mut Keyed<'_>,
+        turn: &mut Option<Turn>,
         patience: &Patience,
         trail: &mut Trail,
     ) -> Result<Received, Rejection> {
         let place = self.join_line(keyed)?;
-        let _turn = match &place {
-            Some(place) => {
-                trail.progress.stopwatch.enter(Phase::Queue);
-                Some(
-                    patience
+        let _served = match &place {
+            None => None,
+            Some(place) => match place.turn_now() {
+                Some(served) => Some(served),
+                None => {
+                    trail.progress.stopwatch.enter(Phase::Queue);
+                    *turn = None;
+                    let served = patience
                         .wait(false, place.turn())
                         .await
-                        .map_err(patience_lost)?,
-                )
-            }
-            None => None,
+                        .map_err(patience_lost)?;
+                    *turn = Some(self.take_turn().await?);
+                    Some(served)
+                }
+            },
         };
         self.repeat(keyed, patience, trail).await
     }
@@ -65,27 +72,32 @@ impl Proxy {
         trail: &mut Trail,
     ) -> Result<Received, Rejection> {
         let destination = keyed.admitted.destination;
-        let route = destination.route;
+        let (route, class) = (destination.route, keyed.class());
+        let upstream = &destination.upstream;
         let mut best = Best::default();
         let mut remedied = false;
-        self.budget().earn();
+        upstream.budget().earn();
         loop {
             trail.attempts += 1;
             let result = self.attempt(keyed, patience, trail).await;
-            self.metrics.attempt(route, result.is_ok());
             let ended = match &result {
                 Ok(received) => Some(received.ended()),
                 Err(missed) => missed.ended(),
             };
+            match ended {
+                Some(_) => self.metrics.attempt(route, result.is_ok()),
+                // It was held back before a connection was asked for, or a byte written: there was no attempt.
+                None => trail.attempts -= 1,
+            }
             best.take(result, route.class());
             let Some(ended) = ended else { break };
             let attempted = Attempted {
-                class: route.class(),
+                class,
                 ended,
                 attempts: trail.attempts,
                 remedied,
                 time_left: patience.left(),
-                affordable: self.budget().has_one(),
+                affordable: upstream.budget().has_one(),
                 fraction: fastrand::f64(),
             };
             let Decision::Repeat { after, reason } = decide(&destination.policy, &attempted) else {
@@ -94,7 +106,7 @@ impl Proxy {
             match ended {
                 Ended::Refused(_) => remedied = true,
                 // Another exchange may have spent the last one since.
-                _ if !self.budget().spend() => break,
+                _ if !upstream.budget().spend() => break,
                 _ => {}
             }
             trail.progress.stopwatch.enter(Phase::Backoff);
@@ -117,15 +129,15 @@ struct Best {
 }
 
 impl Best {
+    /// What was written last counts: an answer to an earlier attempt does not speak for a later one that was written and
+    /// lost. Where money moves, neither does an answer to a later one that failed: the lost one may have done it.
     fn take(&mut self, result: Result<Received, Missed>, class: Class) {
         match result {
+            Ok(received)
+                if class.moves_money() && self.written.is_some() && !received.is_success() => {}
             Ok(received) => self.answer = Some(received),
             Err(missed) if missed.was_written() => {
-                // A refusal says that nothing was done. It does not speak for an attempt that came after it, and where money
-                // moves, no answer does.
-                if class.moves_money() || self.answer.as_ref().is_some_and(Received::is_refusal) {
-                    self.answer = None;
-                }
+                self.answer = None;
                 self.written = Some(missed);
             }
             Err(missed) => self.unwritten = Some(missed),

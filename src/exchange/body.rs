@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{Proxy, Rejection, admit::Admitted, session::guards_refusal};
 use crate::{
     bounds::{Parts, Reservation},
-    ingo::{Facts, check_json},
+    ingo::{Facts, Identity, check_json},
     problem::Code,
     telemetry::{Phase, Trail},
 };
@@ -22,7 +22,7 @@ pub(super) struct Body {
     /// The bytes, as they came.
     pub(super) bytes: Bytes,
     /// By what Ingo recognises a repeat, where the body tells (protocol.md §4).
-    pub(super) identifier: Vec<String>,
+    pub(super) identity: Identity,
     /// The memory they are accounted with.
     pub(super) memory: Reservation,
 }
@@ -46,14 +46,12 @@ impl Proxy {
         trail.request_bytes = bytes.len();
         check_json(&bytes).map_err(|not| Rejection::unsent(Code::BodyNotJson, not.to_string()))?;
         let facts = Facts::read(&bytes);
-        trail.participant_unique_id1 = facts.participant_unique_id1;
-        let identifier = match facts.participant_unique_ids {
-            ids if ids.is_empty() => trail.participant_unique_id1.iter().cloned().collect(),
-            ids => ids,
-        };
+        trail.participant_unique_id1 = (!facts.participant_unique_id1.is_empty())
+            .then(|| facts.participant_unique_id1.join(","));
+        let identity = facts.identity(admitted.destination.route);
         Ok(Body {
             bytes,
-            identifier,
+            identity,
             memory,
         })
     }

@@ -1,6 +1,8 @@
 //! One map from what the last attempt met to what the caller is told.
 
-use super::{Destination, Rejection, attempt::Missed, body::overloaded};
+use std::time::Duration;
+
+use super::{Destination, Rejection, attempt::Missed};
 use crate::{
     ingo::Class,
     problem::Code,
@@ -11,7 +13,7 @@ use crate::{
 /// What the caller is told where no attempt brought an answer.
 pub(super) fn rejection(missed: Missed, trail: &Trail, destination: &Destination) -> Rejection {
     let upstream = destination.upstream.name();
-    let (code, detail, retry_after) = match missed {
+    let (code, detail) = match missed {
         Missed::Held(rejection) => {
             return Rejection {
                 sent: trail.sent(),
@@ -21,38 +23,15 @@ pub(super) fn rejection(missed: Missed, trail: &Trail, destination: &Destination
         Missed::TimedOut => (
             Code::UpstreamTimeout,
             format!("{upstream} did not answer in time"),
-            None,
         ),
         Missed::Unconnected(failure) | Missed::Unanswered(failure) => match failure {
-            Failure::Busy => {
-                return Rejection {
-                    sent: trail.sent(),
-                    ..overloaded("as many attempts run as upstream.attempts_in_flight allows")
-                };
-            }
-            Failure::CircuitOpen(left) => (
-                Code::CircuitOpen,
-                format!(
-                    "{upstream} could not be connected to several times in a row and is left alone for a moment"
-                ),
-                Some(
-                    u32::try_from(left.as_secs())
-                        .unwrap_or(u32::MAX)
-                        .saturating_add(1),
-                ),
-            ),
-            Failure::Unreachable(why) => {
-                (Code::UpstreamUnreachable, unreachable(upstream, why), None)
-            }
-            Failure::Tls { timed_out } => (Code::UpstreamTls, no_tls(upstream, timed_out), None),
+            Failure::Unreachable(why) => (Code::UpstreamUnreachable, unreachable(upstream, why)),
+            Failure::Tls { timed_out } => (Code::UpstreamTls, no_tls(upstream, timed_out)),
             Failure::Reset => (
                 Code::UpstreamReset,
                 format!("the connection to {upstream} ended before its answer did"),
-                None,
             ),
-            Failure::BadResponse(why) => {
-                (Code::UpstreamBadResponse, bad_response(upstream, why), None)
-            }
+            Failure::BadResponse(why) => (Code::UpstreamBadResponse, bad_response(upstream, why)),
         },
     };
     let sent = trail.sent();
@@ -65,9 +44,20 @@ pub(super) fn rejection(missed: Missed, trail: &Trail, destination: &Destination
         code,
         sent,
         detail: format!("{detail}{consequence}").into(),
-        retry_after,
+        retry_after: None,
         caller_gone: false,
     }
+}
+
+/// What the caller is told where an upstream is left alone.
+pub(super) fn circuit_open(upstream: &str, left: Duration) -> Rejection {
+    let seconds = u32::try_from(left.as_secs())
+        .unwrap_or(u32::MAX)
+        .saturating_add(1);
+    let detail = format!(
+        "{upstream} could not be connected to several times in a row and is left alone for a moment"
+    );
+    Rejection::try_again(Code::CircuitOpen, detail, seconds)
 }
 
 /// What Ingo documents is to be assumed where no answer came (protocol.md §4).

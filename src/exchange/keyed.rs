@@ -72,6 +72,17 @@ impl Proxy {
 }
 
 impl Keyed<'_> {
+    /// What a repeat of this very request means: where its body does not say what Ingo would recognise it by, nothing.
+    pub(super) fn class(&self) -> Class {
+        let class = self.admitted.destination.route.class();
+        let by_body = class == Class::KeyedByBody || class.moves_money();
+        if by_body && !self.body.identity.is_certain {
+            Class::Unkeyed
+        } else {
+            class
+        }
+    }
+
     /// Under which name another exchange could meet this one; `None` where none can.
     pub(super) fn scope(&self) -> Option<Scope> {
         self.recurring.then(|| Scope {

@@ -86,6 +86,11 @@ impl Keys {
 }
 
 impl Place<'_> {
+    /// The turn, if nobody has it.
+    pub(super) fn turn_now(&self) -> Option<OwnedSemaphorePermit> {
+        self.turn.clone().try_acquire_owned().ok()
+    }
+
     /// Waits for the turn. Whoever drops this future has left the queue and keeps the place.
     pub(super) async fn turn(&self) -> OwnedSemaphorePermit {
         self.turn

@@ -18,10 +18,7 @@ mod rejection;
 mod respond;
 mod session;
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use pingora::{http::ResponseHeader, protocols::http::ServerSession};
@@ -41,7 +38,7 @@ use crate::{
     lifecycle::{Lifecycle, Stage},
     listener::Guarded,
     problem::Code,
-    retry::{Budget, Policy},
+    retry::Policy,
     telemetry::{Ending, InFlight, Metrics, Outcome, Phase, Trail},
     upstream::Upstream,
 };
@@ -69,8 +66,6 @@ pub struct Proxy {
     pub(crate) key_source: KeySource,
     /// The environment's name, or the upstream where there is none: part of a derived key.
     pub(crate) environment: String,
-    /// What repeats may still be made.
-    pub(crate) budget: Mutex<Budget>,
     /// How many requests may be sent in a second.
     pub(crate) pace: Option<Pace>,
     /// Where calls that move money are recorded.
@@ -102,7 +97,7 @@ struct Reply {
     body: Bytes,
     ending: Ending,
     /// Until the caller has its answer, the exchange counts as running and its bytes as held.
-    _held: Option<(Turn, Reservation, InFlight)>,
+    _held: Option<(Option<Turn>, Reservation, InFlight)>,
 }
 
 impl Proxy {
@@ -128,21 +123,24 @@ impl Proxy {
         let deadline = began + admitted.timeout.map_or(allowed, |asked| asked.min(allowed));
 
         trail.progress.stopwatch.enter(Phase::Queue);
-        let turn = self.turns.take().await.map_err(|_| {
-            body::overloaded("as many exchanges run as limits.exchanges_in_flight allows")
-        })?;
+        let mut turn = Some(self.take_turn().await?);
         let counted = self.metrics.in_flight(admitted.destination.route);
         let body = self.read_body(session, &admitted, deadline, trail).await?;
         let mut keyed = self.key(admitted, body, trail);
         let (patience, tell) = Patience::until(deadline);
-        let received =
-            patience::watched(session, tell, self.attempts(&mut keyed, &patience, trail)).await?;
+        let attempts = self.attempts(&mut keyed, &mut turn, &patience, trail);
+        // Boxed, because it is large and would be moved from hand to hand otherwise.
+        let received = patience::watched(session, tell, Box::pin(attempts)).await?;
         let (answer, facts) = (received.answer, received.facts);
         let head = self.answer(&answer, trail).map_err(|_| broken(trail))?;
         Ok(Reply {
             head,
             ending: Ending {
-                outcome: Outcome::Answered,
+                outcome: if patience.caller_is_gone() {
+                    Outcome::Aborted
+                } else {
+                    Outcome::Answered
+                },
                 status: answer.status.as_u16(),
                 problem: None,
                 answer: facts,
@@ -153,9 +151,11 @@ impl Proxy {
         })
     }
 
-    pub(crate) fn budget(&self) -> MutexGuard<'_, Budget> {
-        // Plain numbers: a panic elsewhere cannot leave them half-changed.
-        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
+    async fn take_turn(&self) -> Result<Turn, Rejection> {
+        let taken = self.turns.take().await;
+        taken.map_err(|_| {
+            body::overloaded("as many exchanges run as limits.exchanges_in_flight allows")
+        })
     }
 
     /// The proxy's own answer. Where not even that can be built, the connection is closed instead.

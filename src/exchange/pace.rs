@@ -11,7 +11,10 @@ use governor::{
     DefaultDirectRateLimiter, Quota, RateLimiter,
     clock::{Clock as _, DefaultClock},
 };
-use tokio::{sync::Mutex, time::sleep};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, sleep, timeout_at},
+};
 
 use crate::config::RateLimit;
 
@@ -42,18 +45,21 @@ impl Pace {
         }
     }
 
-    /// Waits for the right to send one request, unless that would take longer than `patience`.
-    pub(super) async fn keep(&self, patience: Duration) -> Result<(), TooLong> {
+    /// Waits for the right to send one request, unless that would come after `deadline`.
+    pub(super) async fn keep(&self, deadline: Instant) -> Result<(), TooLong> {
+        let left = || deadline.saturating_duration_since(Instant::now());
         let _waiting = Waiting::join(&self.waiting);
         let ahead = self.waiting.load(Ordering::Relaxed).saturating_sub(1);
         let behind_others = self.interval.saturating_mul(ahead);
-        if behind_others > patience {
+        if behind_others > left() {
             return Err(TooLong(behind_others));
         }
-        let _first = self.line.lock().await;
+        let _first = timeout_at(deadline, self.line.lock())
+            .await
+            .map_err(|_| TooLong(self.interval))?;
         while let Err(not_until) = self.limiter.check() {
             let wait = not_until.wait_time_from(self.clock.now());
-            if wait > patience {
+            if wait > left() {
                 return Err(TooLong(wait));
             }
             sleep(wait).await;

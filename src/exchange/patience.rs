@@ -6,21 +6,21 @@
 use std::{convert::Infallible, future::Future, time::Duration};
 
 use http::HeaderMap;
-use pingora::protocols::http::ServerSession;
+use pingora::protocols::{SocketDigest, http::ServerSession};
 use tokio::{
     sync::watch,
-    time::{Instant, sleep_until, timeout_at},
+    time::{Instant, sleep, sleep_until, timeout_at},
 };
 
-use super::Rejection;
+use super::{Rejection, session::guards_refusal};
 use crate::problem::Code;
 
 /// By which a caller shortens its exchange's deadline, in seconds.
 const TIMEOUT: &str = "ingo-proxy-timeout";
 
 /// TCP does not tell a caller that hung up from one that only closed its sending half and waits for the answer, as `nc` does.
-/// The latter does so together with its request, the former later, when it has lost patience.
-const HALF_CLOSE: Duration = Duration::from_millis(100);
+/// The latter does so together with its request, the former later, when it has lost patience. A reset is told apart always.
+const HALF_CLOSE: Duration = Duration::from_millis(10);
 
 /// What the caller wrote in `Ingo-Proxy-Timeout`, if anything.
 pub(super) fn caller_timeout(headers: &HeaderMap) -> Result<Option<Duration>, Rejection> {
@@ -105,6 +105,11 @@ impl Patience {
         timeout_at(limit.min(self.deadline), future).await.ok()
     }
 
+    /// Whether the caller hung up.
+    pub(super) fn caller_is_gone(&self) -> bool {
+        *self.gone.borrow()
+    }
+
     /// What is left.
     pub(super) fn left(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
@@ -118,13 +123,9 @@ pub(super) async fn watched<T>(
     exchange: impl Future<Output = T>,
 ) -> T {
     let watching = async {
-        let began = Instant::now();
-        // What a pipelining caller sends next is kept for the next exchange; only the connection's end ends this.
-        while let Ok(_more) = session.read_body_or_idle(true).await {}
-        if began.elapsed() > HALF_CLOSE {
-            // Nobody may listen any more, and that is as well.
-            let _told = tell.send(true);
-        }
+        until_gone(session).await;
+        // Nobody may listen any more, and that is as well.
+        let _told = tell.send(true);
         std::future::pending::<Infallible>().await
     };
     tokio::select! {
@@ -132,6 +133,58 @@ pub(super) async fn watched<T>(
         value = exchange => value,
         never = watching => match never {},
     }
+}
+
+/// Waits until the caller is gone.
+async fn until_gone(session: &mut ServerSession) {
+    if let Some(closed) = session.watch_h2_stream_close() {
+        let _reset_or_closed = closed.await;
+        return;
+    }
+    let digest = session.digest().and_then(|d| d.socket_digest.clone());
+    let tcp = digest.filter(|d| d.tcp_info().is_some());
+    sleep(HALF_CLOSE).await;
+    match tcp {
+        Some(socket) => until_tcp_closed(&socket).await,
+        None => until_read_ends(session).await,
+    }
+}
+
+/// States of a TCP connection, as the kernel counts them (`include/net/tcp_states.h`).
+const TCP_CLOSE: u8 = 7;
+const TCP_CLOSE_WAIT: u8 = 8;
+/// How often the kernel is asked.
+const ASKED_EVERY: Duration = Duration::from_millis(50);
+
+/// Asks the kernel and reads nothing: what a pipelining caller has sent behind its request stays where it is, and hides
+/// nothing.
+async fn until_tcp_closed(socket: &SocketDigest) {
+    let state = || socket.tcp_info().map_or(TCP_CLOSE, |info| info.tcpi_state);
+    let half_closed = state() == TCP_CLOSE_WAIT;
+    loop {
+        match state() {
+            TCP_CLOSE => return,
+            TCP_CLOSE_WAIT if !half_closed => return,
+            _ => sleep(ASKED_EVERY).await,
+        }
+    }
+}
+
+/// A Unix socket has no such state: its end is met by reading. What a pipelining caller sends next is kept by Pingora for
+/// the next exchange.
+async fn until_read_ends(session: &mut ServerSession) {
+    let mut began = Some(Instant::now());
+    loop {
+        match session.read_body_or_idle(true).await {
+            Ok(_more) => began = None,
+            // The guard refused what came behind the request; that is the next exchange's affair.
+            Err(_) if guards_refusal(session).is_some() => break,
+            // It had ended before it was watched.
+            Err(_) if began.is_some_and(|b| b.elapsed() < HALF_CLOSE) => break,
+            Err(_) => return,
+        }
+    }
+    std::future::pending::<()>().await;
 }
 
 #[cfg(test)]

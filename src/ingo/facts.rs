@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use super::Route;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 /// The longest value that is taken over. Ingo's own identifiers have at most 100 characters (protocol.md §3).
@@ -92,15 +93,48 @@ fn offset(body: &[u8], line: usize, column: usize) -> usize {
 /// `participant_unique_id1` of each payment (protocol.md §4).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// `participant_unique_id1`: the identifying value of a request on most routes.
-    pub participant_unique_id1: Option<String>,
-    /// `participant_unique_ids`: the identifying values of a debit, at the top or in its `transaction`.
-    pub participant_unique_ids: Vec<String>,
+    /// Every `participant_unique_id1`: the identifying value of a request on most routes. Where a name is repeated, which one
+    /// Ingo takes is not known.
+    pub participant_unique_id1: Vec<String>,
+    /// Every `participant_unique_ids`: the identifying values of a debit.
+    pub participant_unique_ids: Vec<Vec<String>>,
+    /// Every `idempotent_key`: the identifying value on the Banking Platform.
+    pub idempotent_key: Vec<String>,
     /// `status` of an answer, at the top or, on the newer debit page, in its `response`; a number or a string there
     /// (protocol.md §4). Not the HTTP status.
     pub status: Option<String>,
     /// `transaction_id` of an answer, at the top, in its `data` or in its `transaction`.
     pub transaction_id: Option<String>,
+}
+
+/// By what Ingo recognises a repeat of a request, as far as its body tells (protocol.md §4).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// The identifying values: all of them, where a name is repeated.
+    pub values: Vec<String>,
+    /// Whether there is one identifying member and no doubt about its value.
+    pub is_certain: bool,
+}
+
+impl Facts {
+    /// By what Ingo recognises a repeat of this request on `route`.
+    pub fn identity(&self, route: Route) -> Identity {
+        let one = |values: &[String]| Identity {
+            values: values.to_vec(),
+            is_certain: values.len() == 1 && !values[0].is_empty(),
+        };
+        match route {
+            Route::Banking => one(&self.idempotent_key),
+            Route::Debit if !self.participant_unique_ids.is_empty() => {
+                let values = self.participant_unique_ids.concat();
+                let is_certain = self.participant_unique_ids.len() == 1
+                    && !values.is_empty()
+                    && values.iter().all(|v| !v.is_empty());
+                Identity { values, is_certain }
+            }
+            _ => one(&self.participant_unique_id1),
+        }
+    }
 }
 
 /// Where in a body facts are looked for.
@@ -137,15 +171,40 @@ impl Facts {
         facts
     }
 
-    fn slot(&mut self, name: &[u8], place: Place) -> Option<&mut Option<String>> {
+    /// Reads the member `name` at `place`, if it is a fact; `false` where it is none, and nothing was read.
+    fn take<'de, A: MapAccess<'de>>(
+        &mut self,
+        name: &[u8],
+        place: Place,
+        map: &mut A,
+    ) -> Result<bool, A::Error> {
         match (name, place) {
-            (b"participant_unique_id1", Place::Top) => Some(&mut self.participant_unique_id1),
-            (b"status", Place::Top | Place::Response) => Some(&mut self.status),
-            (b"transaction_id", Place::Top | Place::Data | Place::Transaction) => {
-                Some(&mut self.transaction_id)
+            (b"participant_unique_id1", Place::Top | Place::Transaction) => {
+                self.participant_unique_id1
+                    .extend(map.next_value_seed(Scalar)?);
             }
-            _ => None,
+            (b"participant_unique_ids", Place::Top | Place::Transaction) => {
+                self.participant_unique_ids
+                    .push(map.next_value_seed(Scalars)?);
+            }
+            (b"idempotent_key", Place::Top) => {
+                self.idempotent_key.extend(map.next_value_seed(Scalar)?)
+            }
+            (b"status", Place::Top | Place::Response) => {
+                first(&mut self.status, map.next_value_seed(Scalar)?)
+            }
+            (b"transaction_id", Place::Top | Place::Data | Place::Transaction) => {
+                first(&mut self.transaction_id, map.next_value_seed(Scalar)?);
+            }
+            _ => return Ok(false),
         }
+        Ok(true)
+    }
+}
+
+fn first(slot: &mut Option<String>, value: Option<String>) {
+    if slot.is_none() {
+        *slot = value;
     }
 }
 
@@ -172,23 +231,17 @@ impl<'de> Visitor<'de> for Members<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(name) = map.next_key_seed(Name)? {
-            if let Some(slot) = self.facts.slot(&name, self.place) {
-                let value = map.next_value_seed(Scalar)?;
-                // Where a name is repeated, the first value counts; which one Ingo takes is not known.
-                if slot.is_none() {
-                    *slot = value;
-                }
-            } else if name == b"participant_unique_ids"
-                && self.facts.participant_unique_ids.is_empty()
-            {
-                self.facts.participant_unique_ids = map.next_value_seed(Scalars)?;
-            } else if let Some(place) = self.place.below(&name) {
-                map.next_value_seed(Members {
+            if self.facts.take(&name, self.place, &mut map)? {
+                continue;
+            }
+            match self.place.below(&name) {
+                Some(place) => map.next_value_seed(Members {
                     facts: self.facts,
                     place,
-                })?;
-            } else {
-                map.next_value::<IgnoredAny>()?;
+                })?,
+                None => {
+                    map.next_value::<IgnoredAny>()?;
+                }
             }
         }
         Ok(())
@@ -304,11 +357,8 @@ impl<'de> Visitor<'de> for Scalar {
     }
 }
 
-/// One scalar, or the scalars of an array; at most [`MAX_FACTS`].
+/// One scalar, or the scalars of an array.
 struct Scalars;
-
-/// More identifying values than this are not taken over.
-const MAX_FACTS: usize = 64;
 
 impl<'de> DeserializeSeed<'de> for Scalars {
     type Value = Vec<String>;
@@ -328,9 +378,7 @@ impl<'de> Visitor<'de> for Scalars {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
         let mut values = Vec::new();
         while let Some(value) = seq.next_element_seed(Scalar)? {
-            if values.len() < MAX_FACTS {
-                values.extend(value);
-            }
+            values.extend(value);
         }
         Ok(values)
     }
@@ -409,7 +457,7 @@ mod tests {
         let facts = Facts::read(body);
         assert_eq!(facts.status.as_deref(), Some("100"));
         assert_eq!(facts.transaction_id.as_deref(), Some("T-1"));
-        assert_eq!(facts.participant_unique_id1.as_deref(), Some("p"));
+        assert_eq!(facts.participant_unique_id1, ["p"]);
     }
 
     #[test]
@@ -418,12 +466,47 @@ mod tests {
         let facts = Facts::read(newer);
         assert_eq!(facts.status.as_deref(), Some("104"));
         assert_eq!(facts.transaction_id.as_deref(), Some("7"));
-        assert_eq!(facts.participant_unique_ids, ["a", "b", "3"]);
+        assert_eq!(facts.participant_unique_ids, [["a", "b", "3"]]);
         let one = Facts::read(br#"{"participant_unique_ids":"a"}"#);
-        assert_eq!(one.participant_unique_ids, ["a"]);
+        assert_eq!(one.participant_unique_ids, [["a"]]);
         let odd = Facts::read(br#"{"participant_unique_ids":{"a":[1]},"status":100}"#);
-        assert!(odd.participant_unique_ids.is_empty());
+        assert!(!odd.identity(Route::Debit).is_certain);
         assert_eq!(odd.status.as_deref(), Some("100"));
+    }
+
+    #[test]
+    fn a_request_is_identified_only_where_there_is_no_doubt() {
+        let certain = |route, body: &str| Facts::read(body.as_bytes()).identity(route).is_certain;
+        assert!(certain(Route::Verify, r#"{"participant_unique_id1":"a"}"#));
+        assert!(certain(Route::Banking, r#"{"idempotent_key":"a"}"#));
+        assert!(certain(
+            Route::Debit,
+            r#"{"participant_unique_ids":["a","b"]}"#
+        ));
+        for (route, body) in [
+            (Route::Verify, r#"{"card":1}"#),
+            (
+                Route::Verify,
+                r#"{"participant_unique_id1":"a","participant_unique_id1":"b"}"#,
+            ),
+            (Route::Verify, r#"{"participant_unique_id1":""}"#),
+            (Route::Verify, r#"{"participant_unique_id1":null}"#),
+            (Route::Verify, "[]"),
+            (Route::Banking, r#"{"participant_unique_id1":"a"}"#),
+            (Route::Debit, r#"{"participant_unique_ids":[]}"#),
+            (
+                Route::Debit,
+                r#"{"participant_unique_ids":["a"],"transaction":{"participant_unique_ids":["b"]}}"#,
+            ),
+        ] {
+            assert!(!certain(route, body), "{body}");
+        }
+        let twice = Facts::read(br#"{"participant_unique_id1":"a","participant_unique_id1":"b"}"#);
+        assert_eq!(
+            twice.identity(Route::Process).values,
+            ["a", "b"],
+            "a journal names both"
+        );
     }
 
     #[test]
@@ -444,7 +527,7 @@ mod tests {
             Some("1")
         );
         let long = format!("{{\"participant_unique_id1\":\"{}\"}}", "é".repeat(999));
-        let fact = Facts::read(long.as_bytes()).participant_unique_id1;
-        assert_eq!(fact.map(|f| f.chars().count()), Some(MAX_FACT_CHARS));
+        let fact = &Facts::read(long.as_bytes()).participant_unique_id1[0];
+        assert_eq!(fact.chars().count(), MAX_FACT_CHARS);
     }
 }

@@ -134,7 +134,9 @@ impl Journal {
     /// Writes what still waits and takes no more; blocks until that is done.
     pub fn close(&self) {
         self.shared.queue.close();
-        if let Some(writer) = self.writer.lock().take() {
+        // Not held while joining: who closes a second time must not wait for a disk that hangs.
+        let writer = self.writer.lock().take();
+        if let Some(writer) = writer {
             // A writer that panicked has been told of by the panic hook.
             let _ended = writer.join();
         }

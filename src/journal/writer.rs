@@ -4,6 +4,7 @@
 //! its begins and keeps its ends for the next one, so that a disk that was full for a while leaves no false alarms.
 
 use std::{
+    fs,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -202,11 +203,10 @@ impl Writer {
         if !self.appender.was_moved() {
             return;
         }
-        let opened = Appender::open(&self.config, &mut self.shared.ledger.lock());
-        match opened {
+        match self.begun_anew() {
             Ok(opened) => {
                 self.appender = opened;
-                self.carry_due = true;
+                self.carry_due = false;
                 tracing::info!(journal = %self.config.file.display(), "the journal goes on in a new file");
             }
             // A rotation gone wrong is no reason to refuse payments: the file that was moved still takes records.
@@ -214,5 +214,23 @@ impl Writer {
                 tracing::error!("{error}; the journal goes on in the file that was moved")
             }
         }
+    }
+
+    /// A new file at the path that holds already what is open: until it does, the old one is the journal, or a crash in
+    /// between would leave a new file that knows of nothing.
+    fn begun_anew(&self) -> Result<Appender, JournalError> {
+        let mut ledger = self.shared.ledger.lock();
+        let mut opened = Appender::open(&self.config, &mut ledger)?;
+        opened.append(&ledger.carried_lines()).map_err(|source| {
+            // What could not be written was cut off again; an empty file would say that nothing is open.
+            if fs::metadata(&self.config.file).is_ok_and(|found| found.len() == 0) {
+                let _removed = fs::remove_file(&self.config.file);
+            }
+            JournalError::Write {
+                path: self.config.file.clone(),
+                source: Arc::new(source),
+            }
+        })?;
+        Ok(opened)
     }
 }

@@ -128,6 +128,8 @@ pub enum Decision {
 
 /// A money call that was written may be repeated no sooner than this: Ingo asks for 3 to 4 s (protocol.md §4).
 const MONEY_PAUSE: Duration = Duration::from_secs(4);
+/// The network may hold a money call for so long (protocol.md §4).
+const MONEY_HOLD: Duration = Duration::from_secs(60);
 /// How long the first request of a pending pair is given before it is asked for again.
 const PENDING_PAUSE: Duration = Duration::from_millis(500);
 
@@ -148,7 +150,13 @@ pub fn decide(policy: &Policy, attempted: &Attempted) -> Decision {
         return Decision::Stop;
     }
     let after = pause(attempted).max(policy.backoff.after(attempted.attempts, attempted.fraction));
-    within(after, attempted.time_left, reason)
+    // Another money call may be held as long as the first, and its answer is worth nothing if nobody waits for it.
+    let held = if attempted.class.moves_money() && attempted.ended != Ended::Unconnected {
+        MONEY_HOLD
+    } else {
+        Duration::ZERO
+    };
+    within(after, attempted.time_left.saturating_sub(held), reason)
 }
 
 /// A remedied refusal is repeated once, at once, on every route: it proves that nothing was done.

@@ -39,6 +39,8 @@ enum State {
 pub(super) struct Permit<'a> {
     breaker: &'a Breaker,
     judged: bool,
+    /// Whether this is the one that a half-open breaker waits for.
+    probe: bool,
 }
 
 impl Breaker {
@@ -57,16 +59,33 @@ impl Breaker {
     /// Lets a connection through, or says how long to stay away.
     pub(super) fn permit(&self, now: Instant) -> Result<Permit<'_>, Duration> {
         let mut state = self.lock();
-        match *state {
-            State::Closed { .. } => {}
-            State::Open { until } if now >= until => *state = State::HalfOpen,
+        let probe = match *state {
+            State::Closed { .. } => false,
+            State::Open { until } if now >= until => {
+                *state = State::HalfOpen;
+                true
+            }
             State::Open { until } => return Err(until - now),
             State::HalfOpen => return Err(self.policy.open_for),
-        }
+        };
         Ok(Permit {
             breaker: self,
             judged: false,
+            probe,
         })
+    }
+
+    /// How long connections are still kept back; nothing where a probe would be let through.
+    pub(super) fn left(&self, now: Instant) -> Option<Duration> {
+        if !self.is_open() {
+            return None;
+        }
+        match *self.lock() {
+            State::Open { until } => until
+                .checked_duration_since(now)
+                .filter(|left| !left.is_zero()),
+            State::Closed { .. } | State::HalfOpen => None,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -82,6 +101,7 @@ impl Breaker {
 }
 
 impl Permit<'_> {
+    /// A connection was made; taking a pooled one proves nothing.
     pub(super) fn connected(mut self) {
         self.judged = true;
         let mut state = self.breaker.lock();
@@ -116,7 +136,7 @@ impl Permit<'_> {
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        if !self.judged {
+        if !self.judged && self.probe {
             let mut state = self.breaker.lock();
             // A probe that nobody waited for must not keep the next one out.
             if matches!(*state, State::HalfOpen) {

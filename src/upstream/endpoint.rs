@@ -4,7 +4,7 @@ use std::{
     fmt,
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use http::HeaderValue;
@@ -14,12 +14,14 @@ use pingora::{
     upstreams::peer::{Peer, PeerOptions},
 };
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Semaphore;
 
 use super::{Answer, breaker::Breaker, dial::Dialer, skew::Skew};
 use crate::{
     config::{CircuitBreaker, Origin, UpstreamConfig},
     ingo::Class,
+    retry::Budget,
 };
 
 /// An Ingo host, and the connections to it.
@@ -34,6 +36,7 @@ pub struct Upstream {
     authority: HeaderValue,
     name: String,
     dialer: Dialer,
+    budget: Mutex<Budget>,
 }
 
 impl Upstream {
@@ -41,6 +44,7 @@ impl Upstream {
         origin: &Origin,
         settings: &UpstreamConfig,
         breaker: CircuitBreaker,
+        budget: Budget,
         connector: &Arc<Connector>,
     ) -> Self {
         let dialer = Dialer::new(&origin.host, origin.port, settings.connect_timeout);
@@ -52,6 +56,7 @@ impl Upstream {
             any_age: Endpoint::new(origin, settings, settings.idle_timeout, &dialer),
             fresh: Endpoint::new(origin, settings, settings.idle_timeout.min(FRESH), &dialer),
             skew: Skew::new(),
+            budget: Mutex::new(budget),
             max_response_bytes: settings.max_response_bytes,
             authority: HeaderValue::from_str(&authority)
                 .expect("a configured host is visible ASCII, so it is a header value"),
@@ -70,6 +75,16 @@ impl Upstream {
         &self.name
     }
 
+    /// What repeats may still be made here: an outage of one upstream must not use up another's.
+    pub fn budget(&self) -> MutexGuard<'_, Budget> {
+        self.budget.lock()
+    }
+
+    /// How long it is still left alone, if it is.
+    pub fn circuit_open_for(&self) -> Option<Duration> {
+        self.breaker.left(Instant::now())
+    }
+
     /// Whether it is left alone because it could not be connected to.
     pub fn circuit_open(&self) -> bool {
         self.breaker.is_open()
@@ -80,11 +95,10 @@ impl Upstream {
         self.skew.measured()
     }
 
-    /// Compares the `Date` of an answer that came at `now`.
-    pub fn compare_clocks(&self, answer: &Answer, now: SystemTime) {
-        if let Some(date) = answer.date() {
-            self.skew.measure(date, now);
-        }
+    /// Compares the `Date` of an answer with the time at which its head came, seen from `now`: the difference in seconds.
+    pub fn compare_clocks(&self, answer: &Answer, now: SystemTime) -> Option<i64> {
+        let came = now.checked_sub(answer.head_at.elapsed()).unwrap_or(now);
+        self.skew.measure(answer.date()?, came)
     }
 
     /// What is added to our clock before signing, in seconds.
@@ -97,10 +111,10 @@ impl Upstream {
         self.skew.corrected(now)
     }
 
-    /// Corrects the signing clock, within `bound`, after a request signed with the correction `used` was refused for its date;
-    /// `None` where signing again would not help.
-    pub fn correct_clock(&self, bound: Duration, used: i64) -> Option<i64> {
-        self.skew.correct(bound, used)
+    /// Corrects the signing clock to `skew`, within `bound`, after a request signed with the correction `used` was refused for
+    /// its date by an answer whose own `Date` told that skew; `None` where signing again would not help.
+    pub fn correct_clock(&self, bound: Duration, skew: i64, used: i64) -> Option<i64> {
+        self.skew.correct(bound, skew, used)
     }
 
     pub(super) fn endpoint(&self, freshness: Freshness) -> &Endpoint {

@@ -17,9 +17,12 @@ use pingora::connectors::{ConnectorOptions, http::v1::Connector};
 pub use self::{
     endpoint::{Freshness, Upstream},
     roots::RootsError,
-    send::{Answer, BadResponse, Connection, Failure, Unreachable},
+    send::{Answer, BadResponse, Connection, Failure, NotConnected, Unreachable},
 };
-use crate::config::{Config, Origin};
+use crate::{
+    config::{Config, Origin},
+    retry::Budget,
+};
 
 /// Every upstream of a configuration, over one pool of connections.
 #[derive(Debug)]
@@ -32,6 +35,8 @@ impl Upstreams {
     /// [`RootsError`] where an upstream speaks TLS and there is nothing to verify it with.
     pub fn new(config: &Config) -> Result<Self, RootsError> {
         let settings = &config.upstream;
+        let repeats = &config.safety.repeats;
+        let budget = Budget::full(repeats.budget, f64::from(repeats.budget_percent) / 100.0);
         let any_tls = config.routes.iter().any(|r| r.upstream.tls);
         let mut options = ConnectorOptions::new(settings.idle_connections);
         options.ca_file = roots::check(settings.ca_file.as_deref(), any_tls)?;
@@ -43,6 +48,7 @@ impl Upstreams {
                     &route.upstream,
                     settings,
                     config.safety.circuit_breaker,
+                    budget,
                     &connector,
                 ))
             });

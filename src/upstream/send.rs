@@ -40,14 +40,19 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// The body, byte for byte.
     pub body: Bytes,
+    /// When the head was complete.
+    pub head_at: std::time::Instant,
+    /// Whether only the connection's end says that the body is complete (RFC 9112 §6.3).
+    pub may_be_cut_short: bool,
 }
 
 impl Answer {
     /// When to come back, where the answer says so (RFC 9110 §10.2.3): in seconds, or at a date by its own clock.
     pub fn retry_after(&self) -> Option<Duration> {
         let text = self.headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-        if let Ok(seconds) = text.parse() {
-            return Some(Duration::from_secs(seconds));
+        if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+            // More seconds than can be counted are not none.
+            return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
         }
         let then = httpdate::parse_http_date(text).ok()?;
         let now = httpdate::parse_http_date(self.date()?).ok()?;
@@ -70,10 +75,6 @@ pub struct Connection<'a> {
 /// Why an attempt brought no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// As many attempts run as may.
-    Busy,
-    /// It could not be connected to several times in a row; how long it is left alone.
-    CircuitOpen(Duration),
     /// No connection was made.
     Unreachable(Unreachable),
     /// The TLS handshake failed, or took too long where `timed_out`.
@@ -85,6 +86,17 @@ pub enum Failure {
     Reset,
     /// An answer came that cannot be passed on.
     BadResponse(BadResponse),
+}
+
+/// Why there is no connection for an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotConnected {
+    /// As many attempts run as may.
+    Busy,
+    /// It could not be connected to several times in a row; how long it is left alone.
+    CircuitOpen(Duration),
+    /// It was tried, and failed.
+    Failed(Failure),
 }
 
 /// Why no connection was made.
@@ -126,28 +138,34 @@ impl Upstream {
     /// Takes a pooled connection or makes one.
     ///
     /// # Errors
-    /// [`Failure::Busy`], [`Failure::CircuitOpen`], [`Failure::Unreachable`] or [`Failure::Tls`]; nothing was written then.
+    /// [`NotConnected`]; nothing was written then.
     pub async fn connect(
         &self,
         freshness: Freshness,
         progress: &mut Progress,
-    ) -> Result<Connection<'_>, Failure> {
+    ) -> Result<Connection<'_>, NotConnected> {
         progress.stopwatch.enter(Phase::Connect);
         let place = self
             .places
             .clone()
             .try_acquire_owned()
-            .map_err(|_| Failure::Busy)?;
+            .map_err(|_| NotConnected::Busy)?;
         let permit = self
             .breaker
             .permit(Instant::now().into_std())
-            .map_err(Failure::CircuitOpen)?;
+            .map_err(NotConnected::CircuitOpen)?;
         let endpoint = self.endpoint(freshness);
-        let found = self.connector.get_http_session(endpoint).await;
+        let found = match self.connector.reused_http_session(endpoint).await {
+            Some(pooled) => Ok((pooled, true)),
+            // Boxed: connecting is rare and its future large.
+            None => Box::pin(self.connector.get_http_session(endpoint)).await,
+        };
         progress.stopwatch.stop();
         let (mut session, reused) = match found {
             Ok(found) => {
-                permit.connected();
+                if !found.1 {
+                    permit.connected();
+                }
                 found
             }
             Err(error) => {
@@ -166,7 +184,7 @@ impl Upstream {
                 }
                 // Nothing of a request was written, so nothing of one can be quoted.
                 progress.cause = Some(error.to_string());
-                return Err(failure);
+                return Err(NotConnected::Failed(failure));
             }
         };
         if !reused
@@ -217,6 +235,7 @@ impl Upstream {
             Ok(head) => head,
             Err(failed) => return Err(failed.told(written, progress)),
         };
+        let head_at = std::time::Instant::now();
         progress.stopwatch.enter(Phase::ReadResponse);
         let body = match self.read_body(&mut session, memory).await {
             Ok(body) => body,
@@ -229,8 +248,11 @@ impl Upstream {
         }
         Ok(Answer {
             status,
+            may_be_cut_short: !headers.contains_key(header::CONTENT_LENGTH)
+                && !headers.contains_key(header::TRANSFER_ENCODING),
             headers,
             body,
+            head_at,
         })
     }
 
