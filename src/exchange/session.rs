@@ -74,7 +74,8 @@ impl HttpServerApp for ProxyApp {
                 proxy.settle_keepalive(&mut session);
                 // What the stages share is counters and gauges, whole after every step, and this exchange's own session
                 // and trail, of which only `written` and times are read again.
-                let stages = AssertUnwindSafe(proxy.exchange(&mut session, &mut trail));
+                // Boxed, because it is large and would be moved from hand to hand otherwise.
+                let stages = AssertUnwindSafe(Box::pin(proxy.exchange(&mut session, &mut trail)));
                 stages.catch_unwind().await.unwrap_or_else(|_panic| {
                     proxy.metrics.panicked();
                     Err(broken(&trail))
