@@ -11,9 +11,8 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     path::Path,
     process::{Command, Output, Stdio},
-    sync::{Arc, mpsc},
+    sync::Arc,
     thread,
-    time::Instant,
 };
 
 use ingo_signing_proxy::{
@@ -371,61 +370,4 @@ fn the_command_leaves_with_64_when_used_wrongly_and_with_71_when_a_file_cannot_b
     assert_eq!(status(&["--journal"]), Some(64));
     assert_eq!(status(&["--journal", "/nonexistent/journal"]), Some(71));
     assert_eq!(status(&["--journal", "/"]), Some(71));
-}
-
-/// Prints what a begin costs, for `docs/journal.md`:
-/// `JOURNAL_BENCH_DIR=… cargo test --release --test journal -- --ignored --nocapture`
-#[test]
-#[ignore = "a measurement; its figures depend on the disk"]
-fn what_a_begin_costs() {
-    let folder = match env::var_os("JOURNAL_BENCH_DIR") {
-        Some(place) => tempfile::tempdir_in(place),
-        None => tempfile::tempdir(),
-    };
-    let folder = folder.unwrap();
-    for (fsync, callers, each) in [
-        (true, 1, 500),
-        (true, 64, 100),
-        (false, 1, 20_000),
-        (false, 64, 2_000),
-    ] {
-        let file = folder.path().join(format!("journal-{fsync}-{callers}"));
-        let mut waits = begins(open(&file, fsync), callers, each);
-        let total = waits.pop().unwrap();
-        waits.sort_by(f64::total_cmp);
-        let at = |share: f64| waits[(share * (waits.len() - 1) as f64) as usize];
-        println!(
-            "fsync {fsync}, {callers} at once: {:.0} µs at the median, {:.0} µs at 99 %, {:.0} begins/s",
-            at(0.5),
-            at(0.99),
-            waits.len() as f64 / total * 1e6
-        );
-    }
-}
-
-/// How long each begin took, in µs; the last is how long all of them took.
-fn begins(journal: Journal, callers: usize, each: usize) -> Vec<f64> {
-    let journal = Arc::new(journal);
-    let (took, taken) = mpsc::channel();
-    let start = Instant::now();
-    runtime().block_on(async {
-        let callers = (0..callers).map(|_| {
-            let (journal, took) = (Arc::clone(&journal), took.clone());
-            tokio::spawn(async move {
-                for _ in 0..each {
-                    let attempt = attempt();
-                    let start = Instant::now();
-                    journal.begin(&attempt).await.unwrap();
-                    took.send(start.elapsed().as_secs_f64() * 1e6).unwrap();
-                    journal.end(&attempt, answered());
-                }
-            })
-        });
-        for caller in callers.collect::<Vec<_>>() {
-            caller.await.unwrap();
-        }
-    });
-    let total = start.elapsed().as_secs_f64() * 1e6;
-    drop(took);
-    taken.into_iter().chain([total]).collect()
 }

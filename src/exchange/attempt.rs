@@ -76,6 +76,7 @@ impl Missed {
     /// How the attempt ended, for the decision; `None` where there is nothing to decide.
     pub(super) fn ended(&self) -> Option<Ended> {
         match self {
+            // An open circuit is not asked again and again: that would spend the budget of repeats on an outage.
             Self::Held(_) => None,
             Self::Unconnected(_) => Some(Ended::Unconnected),
             Self::Unanswered(_) => Some(Ended::Unanswered),

@@ -160,4 +160,56 @@ mod tests {
         drop(first);
         assert!(keys.join(scope("k"), false).is_ok());
     }
+
+    /// Names the process of its own in which the table is measured, so that no other test's memory is counted.
+    const ALONE: &str = "KEYS_MEASURED_ALONE";
+    const KEYS: usize = 100_000;
+
+    /// What this process holds in memory, in bytes.
+    fn resident() -> usize {
+        let status = std::fs::read_to_string("/proc/self/status").expect("a Linux host");
+        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|l| l.trim().strip_suffix(" kB")?.parse().ok());
+        1024 * kib.unwrap_or(0_usize)
+    }
+
+    #[test]
+    fn a_hundred_thousand_keys_in_flight_take_a_few_hundred_bytes_each_and_give_them_back() {
+        let me = std::env::current_exe().expect("this test");
+        let measured = std::process::Command::new(me)
+            .args(["--exact", "exchange::keys::tests::the_table_is_measured"])
+            .args(["--nocapture"])
+            .env(ALONE, "yes")
+            .output()
+            .expect("this test again");
+        let told = String::from_utf8_lossy(&measured.stdout).into_owned();
+        let bytes = told
+            .lines()
+            .find_map(|l| l.strip_prefix("bytes per key: ")?.parse::<usize>().ok());
+        let bytes = bytes.unwrap_or_else(|| panic!("it was not measured: {told}"));
+        println!("{bytes} bytes per key at {KEYS} keys in flight");
+        assert!((100..1024).contains(&bytes), "{bytes} bytes per key");
+    }
+
+    /// Not a test of its own: what the test above starts this binary for.
+    #[test]
+    fn the_table_is_measured() {
+        if std::env::var_os(ALONE).is_none() {
+            return;
+        }
+        let keys = Keys::new(64);
+        let mut places = Vec::with_capacity(KEYS);
+        let names = (0..KEYS).map(|n| format!("{n:036}"));
+        let before = resident();
+        places.extend(names.map(|name| keys.join(scope(&name), true).expect("the first")));
+        let during = resident();
+        println!("\nbytes per key: {}", (during - before) / KEYS);
+        assert_eq!(keys.lock().len(), KEYS);
+        drop(places);
+        assert_eq!(
+            keys.lock().capacity(),
+            0,
+            "a burst must not keep its memory"
+        );
+    }
 }

@@ -357,7 +357,7 @@ impl<'de> Visitor<'de> for Scalar {
     }
 }
 
-/// One scalar, or the scalars of an array.
+/// One scalar, the scalars of an array, or those of an object that are identifying values.
 struct Scalars;
 
 impl<'de> DeserializeSeed<'de> for Scalars {
@@ -407,8 +407,16 @@ impl<'de> Visitor<'de> for Scalars {
         Ok(Vec::new())
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        Scalar.visit_map(map).map(|_none| Vec::new())
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(name) = map.next_key_seed(Name)? {
+            let value = map.next_value_seed(Scalar)?;
+            // No other member is a value by which Ingo knows the call.
+            if name.starts_with(b"participant_unique_id") {
+                values.extend(value);
+            }
+        }
+        Ok(values)
     }
 }
 
@@ -469,6 +477,8 @@ mod tests {
         assert_eq!(facts.participant_unique_ids, [["a", "b", "3"]]);
         let one = Facts::read(br#"{"participant_unique_ids":"a"}"#);
         assert_eq!(one.participant_unique_ids, [["a"]]);
+        let object = br#"{"transaction":{"participant_unique_ids":{"participant_unique_id1":"a","other":"x","participant_unique_id2":2}}}"#;
+        assert_eq!(Facts::read(object).participant_unique_ids, [["a", "2"]]);
         let odd = Facts::read(br#"{"participant_unique_ids":{"a":[1]},"status":100}"#);
         assert!(!odd.identity(Route::Debit).is_certain);
         assert_eq!(odd.status.as_deref(), Some("100"));

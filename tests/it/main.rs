@@ -29,5 +29,6 @@ mod scaffolding;
 mod secrets;
 mod signing;
 mod stress;
+#[allow(dead_code, reason = "it serves tests/faults, too")]
 mod support;
 mod tls;

@@ -149,6 +149,11 @@ impl Proxy {
         })
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.process().id()
+    }
+
     /// Sends a signal, such as `TERM`.
     pub fn signal(&self, name: &str) {
         self.process().signal(name);

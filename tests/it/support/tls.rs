@@ -60,6 +60,11 @@ impl Identity {
             config: Arc::new(config),
         }
     }
+
+    /// For a server that makes its own handshakes.
+    pub fn server(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.config)
+    }
 }
 
 /// Takes a handshake's first message, notes what it offers, and goes on with it.
