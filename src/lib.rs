@@ -40,7 +40,7 @@
 //!    or randomness.
 //! 3. [`config`], [`credentials`], [`bounds`], [`lifecycle`], [`telemetry`], [`journal`]
 //! 4. [`listener`], [`upstream`], [`exchange`], [`admin`], [`emulator`]: the only ones that name Pingora.
-//! 5. [`server`], [`cli`]
+//! 5. [`server`], [`doctor`], [`cli`]
 
 pub mod admin;
 pub mod bounds;
@@ -49,6 +49,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod credentials;
+pub mod doctor;
 pub mod emulator;
 pub mod exchange;
 pub mod framing;

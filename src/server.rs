@@ -14,7 +14,7 @@ use crate::{
     admin::{Control, Health},
     bounds::{Memory, Turns},
     clock::Clock,
-    config::{Config, Idempotency, Limits, Listener},
+    config::{Config, Idempotency, Limits, Listener, ProxyConfig, ProxyCredentials},
     credentials::{Credential, SecretError, read_secret},
     exchange::{
         Destination, KeySource, Keys, Pace, Proxy, ProxyApp, hosts::Hosts, overloaded_connection,
@@ -135,6 +135,14 @@ impl Server {
         clock: Clock,
     ) -> Result<Self, StartError> {
         let upstreams = Upstreams::new(&config)?;
+        if let Some(ProxyConfig {
+            credentials: Some(ProxyCredentials::File { password, .. }),
+            ..
+        }) = &config.upstream.proxy
+        {
+            // It is read anew for each connection; where it cannot be read at all, this is the time to say so.
+            read_secret(password)?;
+        }
         let proxy_socket = bind(&config.listeners.proxy.address)?;
         let health_socket = bind(&config.listeners.health.address)?;
         let admin_socket = config

@@ -31,7 +31,14 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("listener", &["bounds", "config", "framing", "lifecycle"]),
     (
         "upstream",
-        &["bounds", "config", "ingo", "retry", "telemetry"],
+        &[
+            "bounds",
+            "config",
+            "credentials",
+            "ingo",
+            "retry",
+            "telemetry",
+        ],
     ),
     (
         "exchange",
@@ -80,12 +87,24 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "doctor",
+        &[
+            "clock",
+            "config",
+            "credentials",
+            "ingo",
+            "signing",
+            "upstream",
+        ],
+    ),
+    (
         "cli",
         &[
             "capture",
             "clock",
             "config",
             "credentials",
+            "doctor",
             "emulator",
             "ingo",
             "journal",

@@ -5,6 +5,7 @@
 
 mod check;
 mod demo;
+mod doctor;
 mod emulator;
 mod serve;
 mod sign;
@@ -69,6 +70,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Validates a configuration and prints the effective one, each value with where it came from
     Check(check::CheckArgs),
+    /// Looks at the way to Ingo step by step and says what to do about what is wrong
+    Doctor(doctor::DoctorArgs),
     /// Runs the embedded stand-in for Ingo
     Emulator(emulator::EmulatorArgs),
     /// Signs a body from standard input offline and prints the five headers
@@ -104,6 +107,7 @@ fn dispatch(cli: Cli) -> Exit {
         Command::Serve(args) => serve::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Emulator(args) => emulator::run(args),
         Command::Sign(args) => sign(args),
         Command::Unresolved(args) => unresolved::run(&args),

@@ -1,4 +1,4 @@
-//! The flags that `serve` and `check` share, as a source of configuration.
+//! The flags that `serve`, `check` and `doctor` share, as a source of configuration.
 
 use std::path::PathBuf;
 

@@ -58,6 +58,9 @@ fn entry(key: &Key, config: &Config, settings: &Settings) -> Option<Entry> {
             };
             (Some(value), setting.origin.clone())
         }
+        None if key.path == "upstream.proxy.url" && config.upstream.proxy.is_some() => {
+            (None, proxy_of_the_environment(config))
+        }
         None => computed(&key.path, config, settings)
             .map_or_else(|| (None, key.unset.to_owned()), |(v, o)| (Some(v), o)),
     };
@@ -81,6 +84,15 @@ fn computed(path: &str, config: &Config, settings: &Settings) -> Option<(String,
         (None, None) => DEFAULT.to_owned(),
     };
     Some((scalar(&enabled.upstream.to_string()), origin))
+}
+
+/// Which proxy it is that nobody configured. Not shown as a value: it may have credentials, and then it would not read back.
+fn proxy_of_the_environment(config: &Config) -> String {
+    let proxy = config.upstream.proxy.as_ref();
+    proxy.map_or_else(String::new, |proxy| {
+        let variable = proxy.variable.as_deref().unwrap_or_default();
+        format!("not set: {variable} of the environment, {}", proxy.name())
+    })
 }
 
 /// Whether the value of `path` changes anything.

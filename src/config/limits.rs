@@ -5,7 +5,7 @@
 use std::{ops::RangeInclusive, time::Duration};
 
 use super::{
-    Limits, LogFormat, RouteConfig, Shutdown, UpstreamConfig,
+    Limits, LogFormat, ProxyConfig, RouteConfig, Shutdown, UpstreamConfig,
     layers::DEFAULT,
     listeners::file_path,
     quantity::{count, duration, show_duration, size},
@@ -27,8 +27,11 @@ const BODY: RangeInclusive<u64> = 1..=16 * MIB;
 /// What the shutdown needs after the last exchange's deadline, to write its answer and its log line.
 const SHUTDOWN_MARGIN: Duration = Duration::from_secs(5);
 
-/// Reads the section `upstream`, but for the URLs.
-pub(super) fn read_upstream(reader: &mut Reader<'_>) -> Option<UpstreamConfig> {
+/// Reads the section `upstream`, but for the URLs and the `proxy`, which has been read.
+pub(super) fn read_upstream(
+    reader: &mut Reader<'_>,
+    proxy: Option<Option<ProxyConfig>>,
+) -> Option<UpstreamConfig> {
     let mut time =
         |name, bounds| reader.required(&format!("upstream.{name}"), |text| duration(text, bounds));
     let connect_timeout = time("connect_timeout", TIMEOUT);
@@ -46,6 +49,7 @@ pub(super) fn read_upstream(reader: &mut Reader<'_>) -> Option<UpstreamConfig> {
         idle_connections: idle_connections?,
         attempts_in_flight: attempts_in_flight?,
         ca_file: ca_file?,
+        proxy: proxy?,
         max_response_bytes: max_response_bytes?,
     })
 }

@@ -16,6 +16,7 @@ use super::{
     layers::{self, Layer, Settings},
     limits, listeners,
     mistake::Mistakes,
+    proxy,
     reader::Reader,
     routes, safety, schema, yaml,
 };
@@ -55,14 +56,14 @@ pub struct Loaded {
     pub warnings: Vec<String>,
 }
 
-/// Of the process environment the variables that set keys.
+/// Of the process environment the variables that set keys, and those that name a proxy.
 pub fn process_environment() -> Vec<(String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| {
             let name = name.to_str()?.to_owned();
             // What is not UTF-8 becomes U+FFFD, which no key but a path accepts.
             let value = value.to_string_lossy().into_owned();
-            name.starts_with(schema::VARIABLE_PREFIX)
+            (name.starts_with(schema::VARIABLE_PREFIX) || proxy::is_variable(&name))
                 .then_some((name, value))
         })
         .collect()
@@ -87,7 +88,12 @@ pub fn load(sources: &Sources) -> Result<Loaded, LoadError> {
     let settings = layers::merge([layers::defaults(), file, environment, flags]);
     let mut warnings = Vec::new();
     let of_layers = mistakes.len();
-    let config = read(&settings, &mut mistakes, &mut warnings);
+    let config = read(
+        &settings,
+        &sources.environment,
+        &mut mistakes,
+        &mut warnings,
+    );
     mistakes.arrange(of_layers, schema::position);
     match config {
         Some(config) if mistakes.is_empty() => Ok(Loaded {
@@ -102,6 +108,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, LoadError> {
 /// Every section is read, whatever is wrong with the others.
 fn read(
     settings: &Settings,
+    environment: &[(String, String)],
     mistakes: &mut Mistakes,
     warnings: &mut Vec<String>,
 ) -> Option<Config> {
@@ -113,7 +120,8 @@ fn read(
     let shutdown = limits::read_shutdown(reader, enabled, warnings);
     let listeners = listeners::read(reader, warnings);
     let credentials = credentials::read(reader);
-    let upstream = limits::read_upstream(reader);
+    let proxy = proxy::read(reader, environment, enabled, warnings);
+    let upstream = limits::read_upstream(reader, proxy);
     let max_response_bytes = upstream.as_ref().map(|u| u.max_response_bytes);
     let limits = limits::read_limits(reader, max_response_bytes);
     let headers = headers::read(reader);

@@ -14,9 +14,11 @@ mod limits;
 mod listeners;
 mod load;
 mod mistake;
+mod no_proxy;
 mod origin;
 #[cfg(test)]
 mod properties;
+mod proxy;
 mod quantity;
 mod reader;
 mod routes;
@@ -29,6 +31,8 @@ mod yaml;
 pub use effective::{Effective, Entry};
 pub use load::{Flag, Loaded, Sources, load, process_environment};
 pub use mistake::{LoadError, Mistake};
+pub use no_proxy::Bypass;
+pub use proxy::{ProxyConfig, ProxyCredentials, userinfo};
 
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
@@ -236,6 +240,8 @@ pub struct UpstreamConfig {
     pub attempts_in_flight: usize,
     /// PEM file of the roots to trust; `None`: the system's.
     pub ca_file: Option<PathBuf>,
+    /// The HTTP proxy on the way; `None`: there is none.
+    pub proxy: Option<ProxyConfig>,
     /// The largest answer body that is passed on, in bytes.
     pub max_response_bytes: usize,
 }

@@ -117,7 +117,7 @@ fn is_label(label: &str) -> bool {
 }
 
 /// The host of an authority, and its port if there is one. `None`: something other than a port follows the colon.
-fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
+pub(super) fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
     let after_brackets = authority.rfind(']').map_or(0, |at| at + 1);
     let Some(colon) = authority[after_brackets..].find(':') else {
         return Some((authority, None));

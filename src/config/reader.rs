@@ -94,6 +94,16 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Notes a mistake in a value that was taken from `origin` for want of one at `path`.
+    pub(super) fn reject_at(&mut self, path: &str, origin: &str, remedy: impl Into<String>) {
+        self.mistakes.note(path, origin, remedy);
+    }
+
+    /// Whether `path` has a value, by a default if by nobody else.
+    pub(super) fn is_set(&self, path: &str) -> bool {
+        self.settings.contains_key(path)
+    }
+
     /// Where the value of `path` comes from; empty where it is not set.
     pub(super) fn origin(&self, path: &str) -> String {
         let setting = self.settings.get(path);

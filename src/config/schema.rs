@@ -56,6 +56,12 @@ impl Key {
         self
     }
 
+    /// For a list that means something else where it is not set than where it is empty.
+    fn without_default(mut self, meaning: &'static str) -> Self {
+        self.default = None;
+        self.or_else(meaning)
+    }
+
     fn flag(mut self, flag: &'static str) -> Self {
         self.flag = Some(flag);
         self
@@ -120,6 +126,12 @@ pub(super) static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
         Key::scalar("upstream.idle_timeout").or("30s"),
         Key::scalar("upstream.idle_connections").or("128"),
         Key::scalar("upstream.ca_file").or_else("default: the system's roots"),
+        Key::scalar("upstream.proxy.url")
+            .or_else("not set: HTTPS_PROXY of the environment is not, either"),
+        Key::list("upstream.proxy.no_proxy")
+            .without_default("not set: NO_PROXY of the environment, if that is"),
+        Key::scalar("upstream.proxy.username"),
+        Key::scalar("upstream.proxy.password_file"),
         Key::scalar("upstream.attempts_in_flight").or("1024"),
         Key::scalar("upstream.max_response_bytes").or("1MiB"),
         Key::scalar("upstream.danger_allow_cleartext").or("false"),
@@ -220,6 +232,10 @@ pub(super) fn unknown(section: &str, name: &str) -> String {
     if ["api_key", "apikey", "api-key"].contains(&bare.as_str()) {
         return "secrets do not stand in configuration: name a file with credentials.api_key_file or an environment \
                 variable with credentials.api_key_env"
+            .to_owned();
+    }
+    if section == "upstream.proxy" && bare.starts_with("pass") {
+        return "passwords do not stand in configuration: name a file with upstream.proxy.password_file"
             .to_owned();
     }
     if ["secret", "password", "token", "passwd", "shared_secret"]

@@ -7,7 +7,7 @@ use crate::{
     ingo::Class,
     problem::Code,
     telemetry::Trail,
-    upstream::{BadResponse, Failure, Unreachable},
+    upstream::{BadResponse, Failure},
 };
 
 /// What the caller is told where no attempt brought an answer.
@@ -25,7 +25,10 @@ pub(super) fn rejection(missed: Missed, trail: &Trail, destination: &Destination
             format!("{upstream} did not answer in time"),
         ),
         Missed::Unconnected(failure) | Missed::Unanswered(failure) => match failure {
-            Failure::Unreachable(why) => (Code::UpstreamUnreachable, unreachable(upstream, why)),
+            Failure::Unreachable(why) => (
+                Code::UpstreamUnreachable,
+                destination.upstream.unreached(why),
+            ),
             Failure::Tls { timed_out } => (Code::UpstreamTls, no_tls(upstream, timed_out)),
             Failure::Reset => (
                 Code::UpstreamReset,
@@ -77,22 +80,6 @@ fn assumption(class: Class) -> &'static str {
             "; Ingo may have acted, and documents no way to recognise a repeat: ask your integration manager"
         }
     }
-}
-
-fn unreachable(upstream: &str, why: Unreachable) -> String {
-    let (why, remedy) = match why {
-        Unreachable::Resolve => (
-            "its name could not be resolved",
-            "check the name and this host's DNS",
-        ),
-        Unreachable::Refused => (
-            "the connection was refused",
-            "check that it runs and listens on this port",
-        ),
-        Unreachable::TimedOut => ("no address answered in time", "check routes and firewalls"),
-        Unreachable::Other => ("the system could not connect", "check routes and firewalls"),
-    };
-    format!("no connection to {upstream} was made: {why}; {remedy}")
 }
 
 fn no_tls(upstream: &str, timed_out: bool) -> String {

@@ -1,4 +1,7 @@
-//! From a host name to a TCP connection: all addresses are tried, and the last good answer of the resolver is kept.
+//! From a host name to a connection: all addresses are tried, and the last good answer of the resolver is kept.
+//!
+//! Where a proxy is on the way, it is the proxy's name that is resolved and the proxy that is connected to; the upstream's name
+//! is the proxy's to resolve (`tunnel`).
 //!
 //! Resolution never blocks a worker and, once an answer is known, never delays an exchange: a stale answer is used while
 //! a new one is fetched. Timeouts are told apart from refusals here, because afterwards Pingora calls them alike.
@@ -17,12 +20,18 @@ use async_trait::async_trait;
 use pingora::{
     Error, ErrorType, OrErr,
     connectors::l4::Connect,
-    protocols::l4::{socket::SocketAddr as PeerAddr, stream::Stream},
+    protocols::{
+        TcpKeepalive,
+        l4::{ext::set_tcp_keepalive, socket::SocketAddr as PeerAddr, stream::Stream},
+    },
 };
 use tokio::{
     net::{TcpStream, lookup_host},
     time::timeout,
 };
+
+use super::tunnel::{PROXY_PASSWORD, PROXY_REFUSED, Tunnel};
+use crate::config::{Origin, ProxyConfig};
 
 /// The host name could not be resolved.
 pub(super) const RESOLVE_FAILED: ErrorType = ErrorType::new("ResolveFailed");
@@ -32,14 +41,26 @@ pub(super) const TCP_TIMED_OUT: ErrorType = ErrorType::new("TcpTimedOut");
 /// How long a resolver's answer is used before a new one is fetched. The resolver's own TTL is not told to programs.
 const FRESH_FOR: Duration = Duration::from_secs(30);
 
-/// Connects to one host.
+/// A dead pooled connection is noticed by probes before a NAT forgets it, and by unacknowledged data within seconds:
+/// otherwise it costs an exchange its time-out and the caller a `sent: maybe`.
+pub(super) const KEEPALIVE: TcpKeepalive = TcpKeepalive {
+    idle: Duration::from_secs(15),
+    interval: Duration::from_secs(5),
+    count: 3,
+    #[cfg(target_os = "linux")]
+    user_timeout: Duration::from_secs(30),
+};
+
+/// Connects to one host, or through a proxy to one.
 #[derive(Clone, Debug)]
 pub(super) struct Dialer(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    /// What is resolved and connected to: the upstream's, or the proxy's.
     host: String,
     port: u16,
+    tunnel: Option<Tunnel>,
     connect_timeout: Duration,
     known: Mutex<Known>,
     refreshing: AtomicBool,
@@ -53,12 +74,19 @@ struct Known {
 }
 
 impl Dialer {
-    pub(super) fn new(host: &str, port: u16, connect_timeout: Duration) -> Self {
+    pub(super) fn new(
+        origin: &Origin,
+        proxy: Option<&ProxyConfig>,
+        connect_timeout: Duration,
+    ) -> Self {
+        let proxy = proxy.filter(|proxy| proxy.serves(origin));
+        let (host, port) = proxy.map_or((&origin.host, origin.port), |p| (&p.host, p.port));
         let literal = host.parse::<IpAddr>().ok();
         let addresses = literal.map(|ip| SocketAddr::new(ip, port));
         Self(Arc::new(Inner {
-            host: host.to_owned(),
+            host: host.clone(),
             port,
+            tunnel: proxy.map(|proxy| Tunnel::new(origin, proxy)),
             connect_timeout,
             known: Mutex::new(Known {
                 addresses: addresses.into_iter().collect(),
@@ -66,6 +94,41 @@ impl Dialer {
             }),
             refreshing: AtomicBool::new(false),
         }))
+    }
+
+    /// What is asked of the proxy, if one is on the way.
+    pub(super) fn tunnel(&self) -> Option<&Tunnel> {
+        self.0.tunnel.as_ref()
+    }
+
+    /// Connects to `address`, and through it where it is the proxy's. What is heard from nobody within the time-out counts as
+    /// a time-out, of the proxy too.
+    pub(super) async fn reach(&self, address: SocketAddr) -> pingora::Result<TcpStream> {
+        let limit = self.0.connect_timeout;
+        let connecting = timeout(limit, TcpStream::connect(address));
+        let mut stream = match connecting.await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                let kind = match error.kind() {
+                    io::ErrorKind::ConnectionRefused => ErrorType::ConnectRefused,
+                    io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => {
+                        ErrorType::ConnectNoRoute
+                    }
+                    io::ErrorKind::TimedOut => TCP_TIMED_OUT,
+                    _ => ErrorType::ConnectError,
+                };
+                return Err(Error::because(kind, "connecting to the upstream", error));
+            }
+            Err(_) => return Err(Error::explain(TCP_TIMED_OUT, "connecting to the upstream")),
+        };
+        // Pingora does this, too, but only once the proxy has answered.
+        set_tcp_keepalive(&stream, &KEEPALIVE)?;
+        if let Some(tunnel) = &self.0.tunnel {
+            timeout(limit, tunnel.open(&mut stream))
+                .await
+                .unwrap_or_else(|_| Err(Error::explain(TCP_TIMED_OUT, "asking the proxy")))?;
+        }
+        Ok(stream)
     }
 
     /// The addresses to try, in order. Looks the host up where no answer is known yet.
@@ -100,14 +163,21 @@ impl Inner {
 
     async fn refresh(&self) -> io::Result<()> {
         let lookup = lookup_host((self.host.as_str(), self.port));
-        let addresses: Vec<_> = timeout(self.connect_timeout, lookup).await??.collect();
+        let addresses: Vec<SocketAddr> = timeout(self.connect_timeout, lookup).await??.collect();
         if addresses.is_empty() {
             return Err(io::Error::new(
                 io::ErrorKind::NotFound,
                 "the name has no address",
             ));
         }
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Known {
+        let mut addresses = addresses;
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        // What answered last is asked first still: a resolver does not know which of its addresses is dead.
+        let preferred = known.addresses.first();
+        if let Some(at) = addresses.iter().position(|a| Some(a) == preferred) {
+            addresses[..=at].rotate_right(1);
+        }
+        *known = Known {
             addresses,
             fetched: Some(Instant::now()),
         };
@@ -134,25 +204,134 @@ impl Connect for Dialer {
             .or_err(RESOLVE_FAILED, "resolving the upstream")?;
         let mut last = Error::explain(RESOLVE_FAILED, "the upstream has no address");
         for address in addresses {
-            match timeout(self.0.connect_timeout, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => {
+            match self.reach(address).await {
+                Ok(stream) => {
                     self.0.prefer(address);
                     return Ok(stream.into());
                 }
-                Ok(Err(error)) => {
-                    let kind = match error.kind() {
-                        io::ErrorKind::ConnectionRefused => ErrorType::ConnectRefused,
-                        io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => {
-                            ErrorType::ConnectNoRoute
-                        }
-                        io::ErrorKind::TimedOut => TCP_TIMED_OUT,
-                        _ => ErrorType::ConnectError,
-                    };
-                    last = Error::because(kind, "connecting to the upstream", error);
-                }
-                Err(_) => last = Error::explain(TCP_TIMED_OUT, "connecting to the upstream"),
+                // The proxy is there and says no: another of its addresses would say the same.
+                Err(error) if is_verdict(error.etype()) => return Err(error),
+                Err(error) => last = error,
             }
         }
         Err(last)
+    }
+}
+
+fn is_verdict(error: &ErrorType) -> bool {
+    matches!(error, ErrorType::CustomCode(PROXY_REFUSED, _)) || *error == PROXY_PASSWORD
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A dialer whose resolver answered `addresses`.
+    fn dialer(addresses: Vec<SocketAddr>) -> Dialer {
+        let origin = Origin {
+            tls: false,
+            host: "upstream.test".to_owned(),
+            port: 1,
+        };
+        let dialer = Dialer::new(&origin, None, Duration::from_secs(5));
+        *dialer.0.known.lock().expect("nobody panicked") = Known {
+            addresses,
+            fetched: None,
+        };
+        dialer
+    }
+
+    async fn listener() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        (listener, address)
+    }
+
+    /// An address at which nothing listens: its port is taken, and not listened at.
+    fn dead() -> (socket2::Socket, SocketAddr) {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)
+            .expect("a socket");
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        socket.bind(&any.into()).expect("a free port");
+        let address = socket
+            .local_addr()
+            .expect("bound")
+            .as_socket()
+            .expect("an address");
+        (socket, address)
+    }
+
+    #[tokio::test]
+    async fn a_dead_address_is_passed_over_once_and_the_good_one_is_preferred_from_then_on() {
+        let (_listener, good) = listener().await;
+        let (_taken, dead) = dead();
+        let dialer = dialer(vec![dead, good]);
+        let placeholder = PeerAddr::Inet(dead);
+        dialer
+            .connect(&placeholder)
+            .await
+            .expect("one of two is good");
+        assert_eq!(dialer.addresses().await.expect("known"), [good, dead]);
+        dialer
+            .connect(&placeholder)
+            .await
+            .expect("it is still good");
+        assert_eq!(dialer.addresses().await.expect("known"), [good, dead]);
+    }
+
+    #[tokio::test]
+    async fn the_last_good_addresses_stay_where_a_name_no_longer_resolves() {
+        let (_listener, good) = listener().await;
+        // RFC 6761 §6.4: never resolves.
+        let origin = Origin {
+            tls: false,
+            host: "upstream.invalid".to_owned(),
+            port: 1,
+        };
+        let dialer = Dialer::new(&origin, None, Duration::from_secs(5));
+        let long_ago = Instant::now()
+            .checked_sub(FRESH_FOR + FRESH_FOR)
+            .expect("it runs for long enough");
+        *dialer.0.known.lock().expect("nobody panicked") = Known {
+            addresses: vec![good],
+            fetched: Some(long_ago),
+        };
+        assert_eq!(dialer.addresses().await.expect("known"), [good]);
+        dialer
+            .0
+            .refresh()
+            .await
+            .expect_err("such a name has no address");
+        assert_eq!(dialer.addresses().await.expect("still known"), [good]);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_dead_connection_is_noticed_by_the_system_within_its_limits() {
+        let (_listener, address) = listener().await;
+        let stream = dialer(vec![address])
+            .reach(address)
+            .await
+            .expect("it listens");
+        let socket = socket2::SockRef::from(&stream);
+        assert!(socket.keepalive().expect("readable"));
+        assert_eq!(
+            socket.tcp_user_timeout().expect("readable"),
+            Some(KEEPALIVE.user_timeout)
+        );
+        assert_eq!(
+            socket.tcp_keepalive_time().expect("readable"),
+            KEEPALIVE.idle
+        );
+        assert_eq!(
+            socket.tcp_keepalive_interval().expect("readable"),
+            KEEPALIVE.interval
+        );
     }
 }

@@ -10,14 +10,20 @@ use std::{
 use http::HeaderValue;
 use pingora::{
     connectors::http::v1::Connector,
-    protocols::{ALPN, TcpKeepalive, l4::socket::SocketAddr},
+    protocols::{ALPN, l4::socket::SocketAddr},
     upstreams::peer::{Peer, PeerOptions},
 };
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Semaphore;
 
-use super::{Answer, breaker::Breaker, dial::Dialer, skew::Skew};
+use super::{
+    Answer,
+    breaker::Breaker,
+    dial::{Dialer, KEEPALIVE},
+    skew::Skew,
+    tunnel::Tunnel,
+};
 use crate::{
     config::{CircuitBreaker, Origin, UpstreamConfig},
     ingo::Class,
@@ -47,7 +53,7 @@ impl Upstream {
         budget: Budget,
         connector: &Arc<Connector>,
     ) -> Self {
-        let dialer = Dialer::new(&origin.host, origin.port, settings.connect_timeout);
+        let dialer = Dialer::new(origin, settings.proxy.as_ref(), settings.connect_timeout);
         let authority = origin.authority();
         Self {
             connector: connector.clone(),
@@ -73,6 +79,20 @@ impl Upstream {
     /// Its name in logs: host, and port where it is not the scheme's own.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The proxy on the way to it, host and port.
+    pub fn proxy(&self) -> Option<&str> {
+        Some(self.dialer.tunnel()?.proxy())
+    }
+
+    pub(super) fn dialer(&self) -> &Dialer {
+        &self.dialer
+    }
+
+    /// Whether the proxy on the way to it is shown credentials.
+    pub(super) fn shows_credentials(&self) -> bool {
+        self.dialer.tunnel().is_some_and(Tunnel::has_credentials)
     }
 
     /// What repeats may still be made here: an outage of one upstream must not use up another's.
@@ -127,7 +147,7 @@ impl Upstream {
     /// Looks the host up, so that the first exchange need not wait for it. A failure is met again when connecting.
     pub(super) async fn resolve(&self) {
         if let Err(error) = self.dialer.addresses().await {
-            tracing::warn!(upstream = self.name, %error, "could not resolve the upstream, exchanges fail until it resolves; check the name and this host's DNS");
+            tracing::warn!(upstream = self.name, %error, proxy = self.proxy(), "could not resolve the upstream, or the proxy on the way to it; exchanges fail until it resolves; check the name and this host's DNS");
         }
     }
 }
@@ -172,16 +192,6 @@ struct Fixed {
     reuse_hash: u64,
     options: PeerOptions,
 }
-
-/// A dead pooled connection is noticed by probes before a NAT forgets it, and by unacknowledged data within seconds:
-/// otherwise it costs an exchange its time-out and the caller a `sent: maybe`.
-const KEEPALIVE: TcpKeepalive = TcpKeepalive {
-    idle: Duration::from_secs(15),
-    interval: Duration::from_secs(5),
-    count: 3,
-    #[cfg(target_os = "linux")]
-    user_timeout: Duration::from_secs(30),
-};
 
 impl Endpoint {
     fn new(

@@ -6,9 +6,13 @@
 mod breaker;
 mod dial;
 mod endpoint;
+mod examine;
+mod handshake;
 mod roots;
 mod send;
 mod skew;
+mod tunnel;
+mod unreached;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -16,6 +20,8 @@ use pingora::connectors::{ConnectorOptions, http::v1::Connector};
 
 pub use self::{
     endpoint::{Freshness, Upstream},
+    examine::{Reached, Request, Unanswered},
+    handshake::{Certificate, Distrust, Handshake, Roots},
     roots::RootsError,
     send::{Answer, BadResponse, Connection, Failure, NotConnected, Unreachable},
 };

@@ -47,6 +47,16 @@ pub(super) fn check(ca_file: Option<&Path>, any_tls: bool) -> Result<Option<Stri
     if !any_tls {
         return Ok(Some(NO_ROOTS.to_owned()));
     }
+    load(ca_file)?;
+    let text = |path: &Path| {
+        let not_text = || RootsError::File(path.to_owned(), "its path is not UTF-8".to_owned());
+        path.to_str().map(str::to_owned).ok_or_else(not_text)
+    };
+    ca_file.map(text).transpose()
+}
+
+/// Loads the roots of `ca_file`, or the system's; never none.
+pub(super) fn load(ca_file: Option<&Path>) -> Result<RootCertStore, RootsError> {
     let mut store = RootCertStore::empty();
     match ca_file {
         Some(path) => {
@@ -55,10 +65,6 @@ pub(super) fn check(ca_file: Option<&Path>, any_tls: bool) -> Result<Option<Stri
             if store.is_empty() {
                 return Err(failed("it holds none"));
             }
-            let path = path
-                .to_str()
-                .ok_or_else(|| failed("its path is not UTF-8"))?;
-            Ok(Some(path.to_owned()))
         }
         None => {
             load_platform_certs_incl_env_into_store(&mut store)
@@ -66,9 +72,9 @@ pub(super) fn check(ca_file: Option<&Path>, any_tls: bool) -> Result<Option<Stri
             if store.is_empty() {
                 return Err(RootsError::System("the store is empty".to_owned()));
             }
-            Ok(None)
         }
     }
+    Ok(store)
 }
 
 /// The innermost error: "No such file or directory" helps, the wrapping does not.

@@ -20,6 +20,7 @@ use super::{
     Freshness, Upstream,
     dial::{RESOLVE_FAILED, TCP_TIMED_OUT},
     endpoint::Endpoint,
+    tunnel::{PROXY_PASSWORD, PROXY_REFUSED, PROXY_UNINTELLIGIBLE},
 };
 use crate::{
     bounds::{Parts, Reservation},
@@ -99,7 +100,7 @@ pub enum NotConnected {
     Failed(Failure),
 }
 
-/// Why no connection was made.
+/// Why no connection was made: to the upstream, or to [the proxy on the way to it](Upstream::proxy).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unreachable {
     /// The host name could not be resolved.
@@ -110,6 +111,12 @@ pub enum Unreachable {
     TimedOut,
     /// There is no route, or the system refused.
     Other,
+    /// The proxy answered with this status, which is none of success.
+    ProxyRefused(u16),
+    /// What the proxy answered, if anything, is no answer.
+    ProxyUnintelligible,
+    /// The password for the proxy could not be read.
+    ProxyPassword,
 }
 
 impl BadResponse {
@@ -320,10 +327,15 @@ async fn read_head(session: &mut HttpSession) -> Result<(StatusCode, HeaderMap),
     Err(Failed::here(BadResponse::Malformed))
 }
 
-fn connect_failure(error: &Error) -> Failure {
+pub(super) fn connect_failure(error: &Error) -> Failure {
     match error.etype() {
         e if *e == RESOLVE_FAILED => Failure::Unreachable(Unreachable::Resolve),
         e if *e == TCP_TIMED_OUT => Failure::Unreachable(Unreachable::TimedOut),
+        ErrorType::CustomCode(PROXY_REFUSED, status) => {
+            Failure::Unreachable(Unreachable::ProxyRefused(*status))
+        }
+        e if *e == PROXY_UNINTELLIGIBLE => Failure::Unreachable(Unreachable::ProxyUnintelligible),
+        e if *e == PROXY_PASSWORD => Failure::Unreachable(Unreachable::ProxyPassword),
         ErrorType::ConnectRefused => Failure::Unreachable(Unreachable::Refused),
         // See `TCP_TIMED_OUT`: what Pingora times itself is the handshake.
         ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => {

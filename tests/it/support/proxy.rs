@@ -320,7 +320,11 @@ impl Builder {
         command.arg("serve").current_dir(self.directory.path());
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy();
-            if self.empty_environment || name == "RUST_LOG" || name.starts_with("INGO_PROXY") {
+            if self.empty_environment
+                || name == "RUST_LOG"
+                || name.starts_with("INGO_PROXY")
+                || name.to_ascii_uppercase().ends_with("_PROXY")
+            {
                 command.env_remove(&*name);
             }
         }

@@ -1,0 +1,64 @@
+//! `doctor`: says step by step what works between here and Ingo, and what to do about what does not.
+
+use std::io::Write as _;
+
+use super::{Exit, complain, sources::ConfigArgs};
+use crate::{
+    clock::Clock,
+    config::load,
+    doctor::{Report, examine, refused},
+};
+
+/// Probes the configured upstreams step by step
+#[derive(Debug, clap::Args)]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Also ask whether Ingo accepts the credentials, by a signed Create Session that creates nothing. Done by itself in the sandbox
+    #[arg(long)]
+    probe: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &DoctorArgs) -> Exit {
+    let loaded = match load(&args.config.sources()) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            print(&refused(&error), args.json);
+            return Exit::Config;
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(&format_args!(
+                "the system refused what is needed to wait for sockets: {error}"
+            ));
+            return Exit::System;
+        }
+    };
+    let report = runtime.block_on(examine(&loaded, args.probe, &Clock::system()));
+    // A resolver that hangs is not waited for.
+    runtime.shutdown_background();
+    print(&report, args.json);
+    if report.is_healthy() {
+        Exit::Well
+    } else {
+        Exit::NotWell
+    }
+}
+
+fn print(report: &Report, json: bool) {
+    let text = if json {
+        format!("{}\n", report.to_json())
+    } else {
+        report.to_string()
+    };
+    // Whoever reads only the first lines, as `head` does, is not told that something failed.
+    let _printed = std::io::stdout().write_all(text.as_bytes());
+}

@@ -1,0 +1,284 @@
+//! A TLS handshake looked at closely: which certificate was shown, and exactly why it is not believed.
+//!
+//! It trusts what exchanges trust and nothing more: the verifier here only takes note of the certificates and leaves every
+//! judgement to rustls. No request is ever sent over such a connection.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use pingora::{
+    tls::{
+        CertificateDer, CertificateError, ClientConfig, DigitallySignedStruct,
+        HandshakeSignatureValid, RootCertStore, RusTlsError, ServerCertVerified,
+        ServerCertVerifier, ServerName, SignatureScheme, TlsConnector, UnixTime,
+        WebPkiServerVerifier, install_default_crypto_provider, version,
+    },
+    upstreams::peer::Peer as _,
+};
+use tokio::time::timeout;
+use x509_parser::{
+    extensions::GeneralName,
+    prelude::{FromDer as _, X509Certificate},
+};
+
+use super::{Freshness, RootsError, Upstream, examine::Reached, roots};
+use crate::config::Config;
+
+/// The certificate authorities that upstreams are verified with.
+#[derive(Debug)]
+pub struct Roots(Arc<RootCertStore>);
+
+/// A certificate, as far as people want to know it. Its texts hold visible ASCII only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// The names and addresses it is for.
+    pub names: Vec<String>,
+    /// Who vouches for it.
+    pub issuer: String,
+    /// Whether that is itself.
+    pub self_signed: bool,
+    /// When it expires.
+    pub not_after: SystemTime,
+    /// How many certificates were shown with it.
+    pub others: usize,
+}
+
+/// A handshake that succeeded.
+#[derive(Clone, Debug)]
+pub struct Handshake {
+    /// The version, such as `TLS 1.3`.
+    pub version: String,
+    /// Whether the server chose `http/1.1` by ALPN, which need not be.
+    pub chose_http_1_1: bool,
+    /// The server's certificate.
+    pub certificate: Option<Certificate>,
+}
+
+/// Why a handshake failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Distrust {
+    /// It took longer than `upstream.tls_handshake_timeout`.
+    TimedOut,
+    /// The certificate's time is over.
+    Expired,
+    /// The certificate's time has not come.
+    NotYetValid,
+    /// The certificate is for other names.
+    OtherName,
+    /// No authority that is trusted vouches for the certificate.
+    UnknownIssuer,
+    /// The certificate is no good for another reason.
+    Certificate,
+    /// The server wants none of the protocols that were offered, which is HTTP/1.1.
+    NoHttp11,
+    /// The server wants a client certificate.
+    WantsCertificate,
+    /// What answered speaks no TLS that we speak.
+    NoTls,
+    /// The connection ended.
+    Ended,
+    /// Something else.
+    Other,
+}
+
+impl Roots {
+    /// Loads what `config` trusts.
+    ///
+    /// # Errors
+    /// [`RootsError`] where that is nothing.
+    pub fn load(config: &Config) -> Result<Self, RootsError> {
+        roots::load(config.upstream.ca_file.as_deref()).map(|store| Self(Arc::new(store)))
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl Upstream {
+    /// Makes a TLS handshake over `reached`, as an exchange would.
+    ///
+    /// # Errors
+    /// Why it failed, with the certificate if one was shown.
+    pub async fn shake_hands(
+        &self,
+        reached: Reached,
+        roots: &Roots,
+    ) -> Result<Handshake, (Distrust, Option<Certificate>)> {
+        let endpoint = self.endpoint(Freshness::AnyAge);
+        install_default_crypto_provider();
+        let verifier = WebPkiServerVerifier::builder(roots.0.clone())
+            .build()
+            .map_err(|_| (Distrust::UnknownIssuer, None))?;
+        let witness = Arc::new(Witness {
+            verifier,
+            shown: Mutex::default(),
+        });
+        let mut config =
+            ClientConfig::builder_with_protocol_versions(&[&version::TLS12, &version::TLS13])
+                .dangerous()
+                .with_custom_certificate_verifier(witness.clone())
+                .with_no_client_auth();
+        config.alpn_protocols = vec![HTTP_1_1.to_vec()];
+        let name = ServerName::try_from(endpoint.sni().to_owned())
+            .map_err(|_| (Distrust::OtherName, None))?;
+        let limit = endpoint.connection_timeout().unwrap_or(LONGEST_HANDSHAKE);
+        let connecting = TlsConnector::from(Arc::new(config)).connect(name, reached.0);
+        let stream = match timeout(limit, connecting).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err((distrust(&error), witness.certificate())),
+            Err(_) => return Err((Distrust::TimedOut, witness.certificate())),
+        };
+        let (_, connection) = stream.get_ref();
+        let version = connection.protocol_version();
+        Ok(Handshake {
+            // rustls names it `TLSv1_3`.
+            version: version.map_or_else(String::new, |v| {
+                format!("{v:?}").replace("TLSv", "TLS ").replace('_', ".")
+            }),
+            chose_http_1_1: connection.alpn_protocol() == Some(HTTP_1_1),
+            certificate: witness.certificate(),
+        })
+    }
+}
+
+const HTTP_1_1: &[u8] = b"http/1.1";
+/// Never used: every endpoint has a time-out of its own.
+const LONGEST_HANDSHAKE: Duration = Duration::from_secs(3);
+
+fn distrust(error: &std::io::Error) -> Distrust {
+    let Some(tls) = error
+        .get_ref()
+        .and_then(|e| e.downcast_ref::<RusTlsError>())
+    else {
+        return Distrust::Ended;
+    };
+    match tls {
+        RusTlsError::InvalidCertificate(why) => match why {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                Distrust::Expired
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                Distrust::NotYetValid
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                Distrust::OtherName
+            }
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                Distrust::UnknownIssuer
+            }
+            _ => Distrust::Certificate,
+        },
+        RusTlsError::NoApplicationProtocol => Distrust::NoHttp11,
+        // RFC 7301 §3.2, RFC 8446 §6.2.
+        RusTlsError::AlertReceived(alert) => match u8::from(*alert) {
+            NO_APPLICATION_PROTOCOL => Distrust::NoHttp11,
+            CERTIFICATE_REQUIRED => Distrust::WantsCertificate,
+            HANDSHAKE_FAILURE | PROTOCOL_VERSION => Distrust::NoTls,
+            _ => Distrust::Other,
+        },
+        RusTlsError::InvalidMessage(_) | RusTlsError::PeerIncompatible(_) => Distrust::NoTls,
+        _ => Distrust::Other,
+    }
+}
+
+const HANDSHAKE_FAILURE: u8 = 40;
+const PROTOCOL_VERSION: u8 = 70;
+const CERTIFICATE_REQUIRED: u8 = 116;
+const NO_APPLICATION_PROTOCOL: u8 = 120;
+
+/// Takes note of what is shown, and judges nothing itself.
+#[derive(Debug)]
+struct Witness {
+    verifier: Arc<WebPkiServerVerifier>,
+    shown: Mutex<Option<Certificate>>,
+}
+
+impl Witness {
+    fn certificate(&self) -> Option<Certificate> {
+        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.clone()
+    }
+}
+
+impl ServerCertVerifier for Witness {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, RusTlsError> {
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) =
+            read(end_entity, intermediates.len());
+        self.verifier
+            .verify_server_cert(end_entity, intermediates, server_name, ocsp, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, RusTlsError> {
+        self.verifier
+            .verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, RusTlsError> {
+        self.verifier
+            .verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.verifier.supported_verify_schemes()
+    }
+}
+
+fn read(der: &CertificateDer<'_>, others: usize) -> Option<Certificate> {
+    let (_, parsed) = X509Certificate::from_der(der).ok()?;
+    let seconds = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0);
+    let alternative = parsed.subject_alternative_name().ok().flatten();
+    let names = alternative.into_iter().flat_map(|a| &a.value.general_names);
+    Some(Certificate {
+        names: names.filter_map(general_name).collect(),
+        issuer: visible(&parsed.issuer().to_string()),
+        self_signed: parsed.issuer() == parsed.subject(),
+        not_after: UNIX_EPOCH + Duration::from_secs(seconds),
+        others,
+    })
+}
+
+fn general_name(name: &GeneralName<'_>) -> Option<String> {
+    match name {
+        GeneralName::DNSName(name) => Some(visible(name)),
+        GeneralName::IPAddress(bytes) => {
+            let v4 = <[u8; 4]>::try_from(*bytes).map(|b| std::net::IpAddr::from(b).to_string());
+            let v6 = || <[u8; 16]>::try_from(*bytes).map(|b| std::net::IpAddr::from(b).to_string());
+            v4.or_else(|_| v6()).ok()
+        }
+        _ => None,
+    }
+}
+
+/// What a stranger wrote into a certificate must not steer a terminal.
+fn visible(text: &str) -> String {
+    const LONGEST: usize = 128;
+    let plain = |c: char| {
+        if c.is_ascii_graphic() || c == ' ' {
+            c
+        } else {
+            '?'
+        }
+    };
+    text.chars().map(plain).take(LONGEST).collect()
+}
