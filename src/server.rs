@@ -15,7 +15,7 @@ use crate::{
     bounds::{Memory, Turns},
     clock::Clock,
     config::{Config, Idempotency, Limits, Listener, ProxyConfig, ProxyCredentials},
-    credentials::{Credential, SecretError, read_secret},
+    credentials::{Rotation, SecretError, read_secret},
     exchange::{
         Destination, KeySource, Keys, Pace, Proxy, ProxyApp, hosts::Hosts, overloaded_connection,
     },
@@ -120,8 +120,8 @@ impl Server {
     /// # Errors
     /// [`StartError`], with nothing left running.
     pub fn bind(config: Config, configuration: String, clock: Clock) -> Result<Self, StartError> {
-        let credential = Credential::load(&config.credentials)?;
-        Self::bind_as(config, credential, configuration, clock)
+        let rotation = Rotation::load(&config.credentials)?;
+        Self::bind_as(config, rotation, configuration, clock)
     }
 
     /// As [`bind`](Self::bind), with a credential that is here already: the secret that `config` names is not read.
@@ -130,7 +130,7 @@ impl Server {
     /// [`StartError`], with nothing left running.
     pub fn bind_as(
         config: Config,
-        credential: Credential,
+        rotation: Rotation,
         configuration: String,
         clock: Clock,
     ) -> Result<Self, StartError> {
@@ -175,7 +175,8 @@ impl Server {
         let limits = &config.limits;
         let proxy = Proxy {
             routes: destinations.collect(),
-            credential,
+            key_source: key_source(&safety.idempotency, &rotation)?,
+            rotation: Arc::new(rotation),
             hosts: hosts(&config.listeners.proxy, &proxy_socket),
             headers: config.headers.clone(),
             memory: Memory::new(limits.buffered_bytes),
@@ -185,7 +186,6 @@ impl Server {
                 limits.queue_wait,
             ),
             keys: Keys::new(limits.followers_per_key),
-            key_source: key_source(&safety.idempotency)?,
             environment: environment(&config),
             pace: safety.rate_limit.map(Pace::new),
             journal: journal.map(Arc::new),
@@ -239,6 +239,7 @@ impl Server {
             configuration,
         } = self;
         let lifecycle = proxy.lifecycle.clone();
+        let _watching = proxy.rotation.watch();
         // Pingora stops accepting when its watch says so: callers first, operators only when all is over.
         let (stop_callers, callers) = watch::channel(false);
         let (stop_operators, operators) = watch::channel(false);
@@ -331,10 +332,14 @@ async fn leave(
     let _flushed_or_late = timeout(FLUSH, lifecycle.flushed()).await;
 }
 
-fn key_source(idempotency: &Idempotency) -> Result<KeySource, SecretError> {
+fn key_source(idempotency: &Idempotency, rotation: &Rotation) -> Result<KeySource, SecretError> {
     Ok(match idempotency {
         Idempotency::Generate => KeySource::Generate,
-        Idempotency::Derive { secret } => KeySource::Derive(Deriver::new(&read_secret(secret)?)),
+        Idempotency::Derive { secret: source } => {
+            let secret = read_secret(source)?;
+            rotation.pin(source, &secret);
+            KeySource::Derive(Deriver::new(&secret))
+        }
     })
 }
 

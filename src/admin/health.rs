@@ -58,6 +58,10 @@ impl Health {
                 proxy.metrics.unresolved(route, journal.unresolved(route));
             }
         }
+        let rotation = &proxy.rotation;
+        proxy
+            .metrics
+            .credential(rotation.loaded_at(), rotation.failures());
         let text = proxy
             .metrics
             .render(proxy.memory.used(), proxy.turns.waiting());
@@ -68,9 +72,18 @@ impl Health {
     }
 
     /// Ready means: credentials loaded and listeners bound, which both hold before this answers at all, and not draining.
+    /// A secret file that is broken takes nothing away from that, since the one before is in use; it is said below.
     fn ready(&self) -> Page {
         match self.proxy.lifecycle.stage() {
-            Stage::Serving => Page::text(200, "ok\n"),
+            Stage::Serving => {
+                let mut text = "ok\n".to_owned();
+                for trouble in self.proxy.rotation.troubles() {
+                    text.push_str("warning: ");
+                    text.push_str(&trouble);
+                    text.push('\n');
+                }
+                Page::text(200, text)
+            }
             Stage::Leaving | Stage::Draining => Page::text(503, "not ready: draining\n"),
         }
     }

@@ -12,13 +12,12 @@ use std::{
 use super::{Exit, check::render_check, complain, serve::leave_on_signals};
 use crate::{
     clock::Clock,
-    config::{Address, Config, Flag, Loaded, Sources, load},
-    credentials::Credential,
+    config::{Address, Flag, Loaded, Sources, load},
+    credentials::Rotation,
     emulator::Emulator,
     lifecycle::Lifecycle,
     secret::Secret,
     server::Server,
-    signing::Signer,
     telemetry::logging,
 };
 
@@ -107,9 +106,9 @@ async fn demonstrate(args: &DemoArgs) -> Result<(), Exit> {
         effective,
         warnings,
     });
-    let credential = credential(&config, &secret);
+    let rotation = Rotation::fixed(&config.credentials, &secret);
     let server =
-        Server::bind_as(config, credential, configuration, Clock::system()).map_err(refused)?;
+        Server::bind_as(config, rotation, configuration, Clock::system()).map_err(refused)?;
     let lifecycle: Lifecycle = server.lifecycle();
     leave_on_signals(lifecycle)?;
 
@@ -179,19 +178,6 @@ fn sources(args: &DemoArgs, gateway: SocketAddr) -> Sources {
                 "MADE_UP".to_owned(),
             ),
         ],
-    }
-}
-
-fn credential(config: &Config, secret: &Secret) -> Credential {
-    let Config { credentials, .. } = config;
-    Credential {
-        signer: Signer::new(
-            &credentials.username,
-            secret,
-            credentials.algorithm,
-            credentials.signed_headers.clone(),
-        ),
-        api_key: None,
     }
 }
 

@@ -24,6 +24,8 @@ use std::{
 
 use clap::{Parser, Subcommand, error::ErrorKind};
 
+use crate::secret::keep_out_of_core_dumps;
+
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -82,6 +84,21 @@ enum Command {
     Verify(verify::VerifyArgs),
 }
 
+impl Command {
+    /// Whether secrets are in memory while it runs.
+    fn reads_secrets(&self) -> bool {
+        match self {
+            Self::Serve(_)
+            | Self::Demo(_)
+            | Self::Doctor(_)
+            | Self::Emulator(_)
+            | Self::Sign(_)
+            | Self::Verify(_) => true,
+            Self::Check(_) | Self::Unresolved(_) => false,
+        }
+    }
+}
+
 /// Runs the command that `arguments` name, the program's own name first.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(arguments) {
@@ -103,6 +120,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn dispatch(cli: Cli) -> Exit {
+    if cli.command.reads_secrets() {
+        keep_out_of_core_dumps();
+    }
     match cli.command {
         Command::Serve(args) => serve::run(&args),
         Command::Demo(args) => demo::run(&args),

@@ -3,7 +3,8 @@
 //! Nothing is opened here. A secret that was written in place of a path's or a variable's name is not repeated.
 
 use super::{
-    Credentials, SecretSource, listeners::file_path, quantity::Expected, reader::Reader, schema,
+    Credentials, NextCredential, SecretSource, listeners::file_path, quantity::Expected,
+    reader::Reader, schema,
 };
 use crate::signing::{Algorithm, HeaderOrder};
 
@@ -23,13 +24,40 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<Credentials> {
     let algorithm = reader.required("credentials.algorithm", algorithm);
     let signed_headers = reader.required("credentials.signed_headers", signed_headers);
     let api_key = secret_source(reader, "credentials.api_key");
+    let next = next(reader);
     Some(Credentials {
         username: username?,
         secret: secret??,
         algorithm: algorithm?,
         signed_headers: signed_headers?,
         api_key: api_key?,
+        next: next?,
     })
+}
+
+/// The next credential: both of its keys, or neither.
+fn next(reader: &mut Reader<'_>) -> Option<Option<NextCredential>> {
+    const USERNAME: &str = "credentials.next_username";
+    const SECRET: &str = "credentials.next_secret_file";
+    let name = reader.optional(USERNAME, username);
+    let file = reader.optional(SECRET, file_path);
+    let (missing, beside) = match (name?, file?) {
+        (Some(username), Some(path)) => {
+            let secret = SecretSource::File(path);
+            return Some(Some(NextCredential { username, secret }));
+        }
+        (None, None) => return Some(None),
+        (Some(_), None) => (SECRET, USERNAME),
+        (None, Some(_)) => (USERNAME, SECRET),
+    };
+    reader.reject(
+        missing,
+        format!(
+            "is not set beside {beside}; set {}, or leave both out",
+            schema::ways(missing)
+        ),
+    );
+    None
 }
 
 /// The source that `<path>_file` or `<path>_env` names. Both at once are a mistake; neither is the caller's affair.

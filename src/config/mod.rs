@@ -115,6 +115,17 @@ pub struct Credentials {
     pub signed_headers: HeaderOrder,
     /// Where the Banking Platform's `api_key` is read from.
     pub api_key: Option<SecretSource>,
+    /// What is signed with once Ingo refuses the above.
+    pub next: Option<NextCredential>,
+}
+
+/// A credential that Ingo will accept in place of the current one, at a moment of its choosing.
+#[derive(Clone, Debug)]
+pub struct NextCredential {
+    /// Ingo's name for the integration; the former one may stay.
+    pub username: String,
+    /// Where its secret is read from: a file.
+    pub secret: SecretSource,
 }
 
 /// Where secret bytes are read from. Never the bytes themselves.

@@ -118,6 +118,8 @@ pub(super) static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
             .or("request-line x-date content-type content-sha512 content-length"),
         Key::scalar("credentials.api_key_file"),
         Key::scalar("credentials.api_key_env"),
+        Key::scalar("credentials.next_username"),
+        Key::scalar("credentials.next_secret_file"),
         Key::scalar("upstream.url")
             .flag("--upstream")
             .or_else("not set: see each route"),

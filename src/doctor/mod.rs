@@ -12,7 +12,7 @@ pub use self::report::{Report, Step};
 use crate::{
     clock::Clock,
     config::{Config, LoadError, Loaded, Origin},
-    credentials::Credential,
+    credentials::Rotation,
     ingo::{Environment, Route},
     upstream::{Roots, RootsError, Upstreams},
 };
@@ -46,7 +46,8 @@ pub async fn examine(loaded: &Loaded, probe: bool, clock: &Clock) -> Report {
     let warnings = loaded.warnings.iter();
     steps.extend(warnings.map(|w| Step::skipped("configuration", format!("warning: {w}"))));
     steps.extend(secrets::examine(config));
-    let credential = Credential::load(&config.credentials).ok();
+    let rotation = Rotation::load(&config.credentials).ok();
+    let credential = rotation.map(|rotation| rotation.signing(None));
     let any_tls = config.routes.iter().any(|r| r.upstream.tls);
     let trusted = any_tls.then(|| Roots::load(config)).transpose();
     let prepared = trusted.and_then(|roots| Ok((roots, Upstreams::new(config)?)));

@@ -15,6 +15,9 @@ const SHORT: usize = 16;
 pub(super) fn examine(config: &Config) -> Vec<Step> {
     let credentials = &config.credentials;
     let mut steps = vec![step("secret", &credentials.secret)];
+    if let Some(next) = &credentials.next {
+        steps.push(step("next_secret", &next.secret));
+    }
     if let Some(source) = &credentials.api_key {
         steps.push(step("api_key", source));
     }

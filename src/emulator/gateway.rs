@@ -116,6 +116,11 @@ impl Gateway {
         }
     }
 
+    /// Whose signatures are accepted.
+    pub(super) fn kong(&self) -> &Kong {
+        &self.kong
+    }
+
     /// Begins to process a request.
     pub(super) fn begin(&self, judged: &Judged, now: SystemTime) -> Work {
         let began = Instant::now();

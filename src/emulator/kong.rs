@@ -3,7 +3,15 @@
 //! The judgement is `signing::verify::verify` and nothing else. This file only puts it into Kong's words, and it must not
 //! decide about acceptance: a request without findings is let in, any other is refused.
 
-use std::time::SystemTime;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::SystemTime,
+};
+
+use parking_lot::Mutex;
 
 use crate::{
     secret::Secret,
@@ -15,9 +23,14 @@ use crate::{
 
 /// Whose signatures are accepted.
 #[derive(Debug)]
-pub(super) struct Kong {
-    pub(super) username: String,
-    pub(super) secret: Secret,
+pub(super) struct Kong(Mutex<Arc<[Accepted]>>);
+
+/// A credential, and how many requests it signed.
+#[derive(Debug)]
+struct Accepted {
+    username: String,
+    secret: Secret,
+    signed: AtomicU64,
 }
 
 /// Kong's four messages (protocol.md §1, "Kong's answers").
@@ -57,15 +70,58 @@ impl Refusal {
 }
 
 impl Kong {
-    /// Why `request` is refused as of `at`, with what was found; `None` if it is accepted.
+    /// One that accepts the signatures of `credentials`, each a username and its secret.
+    pub(super) fn accepting(credentials: impl IntoIterator<Item = (String, Secret)>) -> Self {
+        Self(Mutex::new(list(credentials)))
+    }
+
+    /// Accepts the signatures of `credentials` from now on, and of no other. Counting begins anew.
+    pub(super) fn accept(&self, credentials: impl IntoIterator<Item = (String, Secret)>) {
+        *self.0.lock() = list(credentials);
+    }
+
+    /// How many requests each of the accepted credentials signed, in the order in which they were given.
+    pub(super) fn signed(&self) -> Vec<u64> {
+        let accepted = self.0.lock().clone();
+        let counts = accepted.iter().map(|a| a.signed.load(Ordering::Relaxed));
+        counts.collect()
+    }
+
+    /// Why `request` is refused as of `at`, with what was found; `None` if it is accepted. Where several credentials are
+    /// accepted, what is found is told with regard to the one whose name the request bears, or else to the first.
     pub(super) fn judge(
         &self,
         request: &Captured,
         at: SystemTime,
     ) -> Option<(Refusal, Vec<Finding>)> {
-        let verdict = verify(request, &self.secret, Some(&self.username), at);
-        (!verdict.accepted).then(|| (refusal(request, &verdict.findings), verdict.findings))
+        let mut told: Option<Vec<Finding>> = None;
+        // Not judged under the lock: connections are judged beside each other.
+        let accepted = self.0.lock().clone();
+        for accepted in accepted.iter() {
+            let verdict = verify(request, &accepted.secret, Some(&accepted.username), at);
+            if verdict.accepted {
+                accepted.signed.fetch_add(1, Ordering::Relaxed);
+                return None;
+            }
+            let named =
+                |findings: &[Finding]| !findings.iter().any(|f| f.code == FindingCode::Username);
+            let nearer = named(&verdict.findings) && told.as_deref().is_some_and(|t| !named(t));
+            if told.is_none() || nearer {
+                told = Some(verdict.findings);
+            }
+        }
+        let findings = told.unwrap_or_default();
+        Some((refusal(request, &findings), findings))
     }
+}
+
+fn list(credentials: impl IntoIterator<Item = (String, Secret)>) -> Arc<[Accepted]> {
+    let accepted = |(username, secret)| Accepted {
+        username,
+        secret,
+        signed: AtomicU64::new(0),
+    };
+    credentials.into_iter().map(accepted).collect()
 }
 
 /// Which message goes with `findings`, in the order in which Kong's plugin looks.
@@ -136,10 +192,7 @@ mod tests {
     }
 
     fn kong() -> Kong {
-        Kong {
-            username: "acme".to_owned(),
-            secret: Secret::new(b"correct horse".to_vec()),
-        }
+        Kong::accepting([("acme".to_owned(), Secret::new(b"correct horse".to_vec()))])
     }
 
     fn signed_by(username: &str, secret: &[u8], seconds: u64) -> Captured {
@@ -259,6 +312,29 @@ mod tests {
             request.headers.push(twice);
             assert_eq!(judged(&request), Some(Refusal::CannotBeVerified), "{index}");
         }
+    }
+
+    #[test]
+    fn several_credentials_are_accepted_and_counted_until_they_are_not() {
+        let kong = kong();
+        let secret = |bytes: &[u8]| Secret::new(bytes.to_vec());
+        let accepted = |username, signed_with: &[u8]| {
+            let judged = kong.judge(&signed_by(username, signed_with, NOW), at(NOW));
+            judged.map(|(refusal, _)| refusal)
+        };
+        kong.accept([
+            ("acme".to_owned(), secret(b"one")),
+            ("acme-2".to_owned(), secret(b"two")),
+        ]);
+        assert_eq!(accepted("acme", b"one"), None);
+        assert_eq!(accepted("acme-2", b"two"), None);
+        assert_eq!(accepted("acme-2", b"two"), None);
+        assert_eq!(accepted("acme-2", b"one"), Some(Refusal::DoesNotMatch));
+        assert_eq!(accepted("acme-3", b"two"), Some(Refusal::CannotBeVerified));
+        assert_eq!(kong.signed(), [1, 2]);
+        kong.accept([("acme-2".to_owned(), secret(b"two"))]);
+        assert_eq!(accepted("acme", b"one"), Some(Refusal::CannotBeVerified));
+        assert_eq!(kong.signed(), [0]);
     }
 
     #[test]

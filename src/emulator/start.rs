@@ -241,10 +241,7 @@ impl Emulator {
     /// An emulator that accepts the signatures of `username` with `secret`.
     pub fn builder(username: &str, secret: Secret) -> Builder {
         Builder {
-            kong: Kong {
-                username: username.to_owned(),
-                secret,
-            },
+            kong: Kong::accepting([(username.to_owned(), secret)]),
             settings: Settings {
                 refusal_status: 401,
                 error_status: 400,
@@ -276,6 +273,21 @@ impl Emulator {
     /// Disarms every fault; requests that one delays are answered at once.
     pub fn clear_faults(&self) {
         self.state.faults.clear();
+    }
+
+    /// Accepts the signatures of `credentials`, each a username and its secret, from now on, and of no other: how Ingo issues
+    /// a credential and drops one.
+    pub fn accept(&self, credentials: &[(&str, Secret)]) {
+        let owned = |(username, secret): &(&str, Secret)| ((*username).to_owned(), secret.clone());
+        self.state
+            .gateway
+            .kong()
+            .accept(credentials.iter().map(owned));
+    }
+
+    /// How many requests each of the accepted credentials signed since it was accepted, in the order in which they were given.
+    pub fn signed(&self) -> Vec<u64> {
+        self.state.gateway.kong().signed()
     }
 
     /// What it received, the oldest first. An entry is complete before the last byte of its answer is written.

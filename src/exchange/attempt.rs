@@ -2,9 +2,9 @@
 //!
 //! It is signed after a connection is there, so that its date is that of its first byte. What follows it is not decided here.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode};
 use pingora::{ErrorType, OrErr as _, http::RequestHeader};
 use tokio::time::Instant;
 
@@ -17,6 +17,7 @@ use super::{
     patience::{Lost, Patience},
 };
 use crate::{
+    credentials::Credential,
     ingo::{Facts, KongRefusal, Route, check_json, facts::Reason},
     journal::{self, Journal},
     problem::Code,
@@ -36,6 +37,12 @@ pub(super) struct Received {
     pub(super) facts: Facts,
     /// Whether it is a refusal after which signing again helps.
     refusal: Option<Refusal>,
+}
+
+/// What an attempt was signed with, and what a refusal is judged by.
+struct Used {
+    clock_correction: i64,
+    credential: Arc<Credential>,
 }
 
 /// Why an attempt brought no answer.
@@ -136,9 +143,12 @@ impl Proxy {
             // A request that nobody would wait for is not sent, least of all a payment.
             return Err(lost(Lost::Deadline));
         }
-        let used = upstream.clock_correction();
+        let used = Used {
+            clock_correction: upstream.clock_correction(),
+            credential: self.rotation.signing(keyed.credential.as_ref()),
+        };
         let request = self
-            .signed(keyed)
+            .signed(keyed, &used.credential)
             .map_err(|_| Missed::Held(unbuildable()))?;
         let limit = patience
             .deadline
@@ -166,7 +176,10 @@ impl Proxy {
             return Err(Missed::Unanswered(Failure::Reset));
         }
         let facts = Facts::read(&answer.body);
-        let refusal = self.remedied(keyed, &answer, skew, used);
+        if proves_acceptance(answer.status) {
+            self.rotation.accepted(&used.credential);
+        }
+        let refusal = self.remedied(keyed, &answer, skew, &used);
         Ok(Received {
             answer,
             facts,
@@ -233,21 +246,31 @@ impl Proxy {
         })
     }
 
-    /// Whether the gateway refused for the date and the signing clock has now been corrected: then, and only then, does a
-    /// 401 or 403 change anything here. A caller can provoke every other one.
+    /// Whether the gateway refused for something that the next attempt will do otherwise: then, and only then, does a 401 or
+    /// 403 change anything here. A caller can provoke every other one.
     fn remedied(
         &self,
-        keyed: &Keyed<'_>,
+        keyed: &mut Keyed<'_>,
         answer: &Answer,
         skew: Option<i64>,
-        used: i64,
+        used: &Used,
     ) -> Option<Refusal> {
-        let bound = self.max_clock_correction?;
-        if KongRefusal::read(answer.status.as_u16(), &answer.body)? != KongRefusal::Skew {
-            return None;
+        match KongRefusal::read(answer.status.as_u16(), &answer.body)? {
+            KongRefusal::Skew => self.correct_clock(keyed, skew?, used),
+            KongRefusal::DoesNotMatch | KongRefusal::CannotBeVerified => {
+                keyed.credential = Some(self.rotation.instead_of(&used.credential)?);
+                Some(Refusal::Credential)
+            }
+            // Ours is never without a signature: something on the way removed it.
+            KongRefusal::Unauthorized => None,
         }
+    }
+
+    /// Corrects the signing clock after a refusal for the date.
+    fn correct_clock(&self, keyed: &Keyed<'_>, skew: i64, used: &Used) -> Option<Refusal> {
+        let bound = self.max_clock_correction?;
         let upstream = &keyed.admitted.destination.upstream;
-        let seconds = upstream.correct_clock(bound, skew?, used)?;
+        let seconds = upstream.correct_clock(bound, skew, used.clock_correction)?;
         tracing::warn!(
             upstream = upstream.name(),
             seconds,
@@ -257,10 +280,14 @@ impl Proxy {
     }
 
     /// The request as it goes up, signed now: the fields that product.md names, and no others.
-    fn signed(&self, keyed: &Keyed<'_>) -> pingora::Result<Box<RequestHeader>> {
+    fn signed(
+        &self,
+        keyed: &Keyed<'_>,
+        credential: &Credential,
+    ) -> pingora::Result<Box<RequestHeader>> {
         let destination = keyed.admitted.destination;
         let mut request = RequestHeader::build("POST", &keyed.admitted.target, Some(16))?;
-        let signed = self.credential.signer.sign(
+        let signed = credential.signer.sign(
             Unsigned {
                 method: request.method.as_str(),
                 // What will be written, not what we asked for: the two cannot part.
@@ -278,7 +305,7 @@ impl Proxy {
         request.append_header("Idempotency-Key", &keyed.key)?;
         request.append_header("User-Agent", USER_AGENT)?;
         if destination.route == Route::Banking
-            && let Some(api_key) = &self.credential.api_key
+            && let Some(api_key) = self.rotation.api_key()
         {
             request.append_header("api_key", api_key)?;
         }
@@ -287,6 +314,12 @@ impl Proxy {
         }
         Ok(Box::new(request))
     }
+}
+
+/// Whether an answer of this status proves that the signature was accepted. A 401 or 403 does not; neither does what a load
+/// balancer may say in Ingo's place.
+fn proves_acceptance(status: StatusCode) -> bool {
+    !matches!(status.as_u16(), 401 | 403 | 429) && !status.is_server_error()
 }
 
 /// A value that debug output hides.

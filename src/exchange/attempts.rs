@@ -17,7 +17,7 @@ use crate::{
     bounds::Turn,
     ingo::Class,
     problem::Code,
-    retry::{Attempted, Decision, Ended, decide},
+    retry::{Attempted, Decision, Ended, Remedied, decide},
     telemetry::{Phase, Trail},
 };
 
@@ -75,7 +75,7 @@ impl Proxy {
         let (route, class) = (destination.route, keyed.class());
         let upstream = &destination.upstream;
         let mut best = Best::default();
-        let mut remedied = false;
+        let mut remedied = Remedied::default();
         upstream.budget().earn();
         loop {
             trail.attempts += 1;
@@ -104,7 +104,7 @@ impl Proxy {
                 break;
             };
             match ended {
-                Ended::Refused(_) => remedied = true,
+                Ended::Refused(refusal) => remedied.note(refusal),
                 // Another exchange may have spent the last one since.
                 _ if !upstream.budget().spend() => break,
                 _ => {}

@@ -1,10 +1,13 @@
 //! The stage between body and attempts: the `Idempotency-Key` and the digest, fixed for all attempts.
 
+use std::sync::Arc;
+
 use http::HeaderValue;
 
 use super::{Proxy, admit::Admitted, body::Body, keys::Scope};
 use crate::{
     bounds::Reservation,
+    credentials::Credential,
     idempotency::{Asked, Deriver},
     ingo::Class,
     signing::BodyDigest,
@@ -30,6 +33,8 @@ pub(super) struct Keyed<'a> {
     pub(super) key: HeaderValue,
     pub(super) body: Body,
     pub(super) digest: BodyDigest,
+    /// What to sign with instead of the current credential, once that was refused.
+    pub(super) credential: Option<Arc<Credential>>,
     /// Whether another exchange may come with the same key: a generated one is nobody else's.
     recurring: bool,
 }
@@ -66,6 +71,7 @@ impl Proxy {
             key: value,
             body,
             digest,
+            credential: None,
             recurring,
         }
     }

@@ -32,7 +32,7 @@ use crate::{
     bounds::{Memory, Reservation, Turn, Turns},
     clock::Clock,
     config::{Headers, Limits},
-    credentials::Credential,
+    credentials::Rotation,
     ingo::{Facts, Route},
     journal::Journal,
     lifecycle::{Lifecycle, Stage},
@@ -49,7 +49,7 @@ pub struct Proxy {
     /// The enabled routes.
     pub(crate) routes: Vec<Destination>,
     /// Whose signature stands under each request.
-    pub(crate) credential: Credential,
+    pub(crate) rotation: Arc<Rotation>,
     /// Which names the listener answers to.
     pub(crate) hosts: Hosts,
     /// Which further fields pass.

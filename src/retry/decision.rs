@@ -35,6 +35,33 @@ pub enum Ended {
 pub enum Refusal {
     /// The date was too far off, and the signing clock has been corrected by its answer's `Date`.
     ClockSkew,
+    /// The credential was refused, and there is another to sign with.
+    Credential,
+}
+
+/// For which refusals an exchange was repeated already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Remedied {
+    clock_skew: bool,
+    credential: bool,
+}
+
+impl Remedied {
+    /// Takes note of a repeat for `refusal`.
+    pub fn note(&mut self, refusal: Refusal) {
+        match refusal {
+            Refusal::ClockSkew => self.clock_skew = true,
+            Refusal::Credential => self.credential = true,
+        }
+    }
+
+    /// Whether there was a repeat for `refusal`.
+    pub fn has(self, refusal: Refusal) -> bool {
+        match refusal {
+            Refusal::ClockSkew => self.clock_skew,
+            Refusal::Credential => self.credential,
+        }
+    }
 }
 
 /// What is known after an attempt.
@@ -46,8 +73,8 @@ pub struct Attempted {
     pub ended: Ended,
     /// Attempts made, this one included.
     pub attempts: u32,
-    /// Whether this exchange was repeated for a [`Refusal`] already.
-    pub remedied: bool,
+    /// For which refusals this exchange was repeated already.
+    pub remedied: Remedied,
     /// What is left of the exchange's deadline.
     pub time_left: Duration,
     /// Whether the budget has a repeat left.
@@ -84,11 +111,13 @@ pub enum Reason {
     Pending,
     /// The signing clock was corrected.
     ClockSkew,
+    /// There is another credential to sign with.
+    Credential,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Unconnected,
         Self::Unanswered,
         Self::TimedOut,
@@ -96,6 +125,7 @@ impl Reason {
         Self::IngoStatus,
         Self::Pending,
         Self::ClockSkew,
+        Self::Credential,
     ];
 
     /// The label value.
@@ -108,6 +138,7 @@ impl Reason {
             Self::IngoStatus => "ingo_status",
             Self::Pending => "pending",
             Self::ClockSkew => "clock_skew",
+            Self::Credential => "credential",
         }
     }
 }
@@ -141,7 +172,7 @@ pub fn decide(policy: &Policy, attempted: &Attempted) -> Decision {
     let allowed = match attempted.ended {
         // Nothing was done by this attempt; whatever an earlier one did was judged when it ended.
         Ended::Unconnected => true,
-        Ended::Refused(_) => return remedy(attempted, reason),
+        Ended::Refused(refusal) => return remedy(attempted, refusal, reason),
         Ended::Unanswered | Ended::TimedOut | Ended::Answered { .. } => {
             recognised(attempted.class, policy.money_after_write)
         }
@@ -160,8 +191,8 @@ pub fn decide(policy: &Policy, attempted: &Attempted) -> Decision {
 }
 
 /// A remedied refusal is repeated once, at once, on every route: it proves that nothing was done.
-fn remedy(attempted: &Attempted, reason: Reason) -> Decision {
-    if attempted.remedied {
+fn remedy(attempted: &Attempted, refusal: Refusal, reason: Reason) -> Decision {
+    if attempted.remedied.has(refusal) {
         return Decision::Stop;
     }
     within(Duration::ZERO, attempted.time_left, reason)
@@ -183,6 +214,7 @@ fn reason(ended: Ended) -> Option<Reason> {
         Ended::Unanswered => Some(Reason::Unanswered),
         Ended::TimedOut => Some(Reason::TimedOut),
         Ended::Refused(Refusal::ClockSkew) => Some(Reason::ClockSkew),
+        Ended::Refused(Refusal::Credential) => Some(Reason::Credential),
         Ended::Answered {
             http: 429 | 502..=504,
             ..

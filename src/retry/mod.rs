@@ -11,7 +11,7 @@ mod decision;
 pub use self::{
     backoff::Backoff,
     budget::Budget,
-    decision::{Attempted, Decision, Ended, Policy, Reason, Refusal, decide},
+    decision::{Attempted, Decision, Ended, Policy, Reason, Refusal, Remedied, decide},
 };
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ fn ended() -> impl Strategy<Value = Ended> {
         Just(Ended::Unconnected),
         Just(Ended::Unanswered),
         Just(Ended::TimedOut),
-        Just(Ended::Refused(Refusal::ClockSkew)),
+        refusal().prop_map(Ended::Refused),
         answered.prop_map(|(http, ingo, retry)| Ended::Answered {
             http,
             ingo,
@@ -48,12 +48,24 @@ fn ended() -> impl Strategy<Value = Ended> {
     ]
 }
 
+fn refusal() -> impl Strategy<Value = Refusal> {
+    prop::sample::select(vec![Refusal::ClockSkew, Refusal::Credential])
+}
+
+fn remedied() -> impl Strategy<Value = Remedied> {
+    prop::collection::vec(refusal(), 0..3).prop_map(|refusals| {
+        let mut remedied = Remedied::default();
+        refusals.into_iter().for_each(|r| remedied.note(r));
+        remedied
+    })
+}
+
 prop_compose! {
     fn attempted()(
         class in class(),
         ended in ended(),
         attempts in 1_u32..6,
-        remedied: bool,
+        remedied in remedied(),
         time_left in 0_u64..120_000,
         affordable: bool,
         fraction in 0.0_f64..=1.0,
@@ -113,8 +125,29 @@ proptest! {
     fn attempts_and_budget_bound_every_repeat_but_the_one_for_a_refusal(policy in policy(), attempted in attempted()) {
         if let Decision::Repeat { .. } = decide(&policy, &attempted) {
             match attempted.ended {
-                Ended::Refused(_) => prop_assert!(!attempted.remedied),
+                Ended::Refused(refusal) => prop_assert!(!attempted.remedied.has(refusal)),
                 _ => prop_assert!(attempted.attempts < policy.attempts && attempted.affordable),
+            }
+        }
+    }
+
+    #[test]
+    fn an_exchange_is_repeated_once_for_each_refusal_and_on_every_route(policy in policy(), mut attempted in attempted(), refusals in prop::collection::vec(refusal(), 1..12)) {
+        attempted.time_left = Duration::from_secs(1);
+        attempted.remedied = Remedied::default();
+        let mut repeats = Vec::new();
+        for refusal in refusals {
+            attempted.ended = Ended::Refused(refusal);
+            attempted.attempts += 1;
+            let asked_before = repeats.contains(&refusal);
+            match decide(&policy, &attempted) {
+                Decision::Stop => prop_assert!(asked_before),
+                Decision::Repeat { after, .. } => {
+                    prop_assert!(!asked_before);
+                    prop_assert_eq!(after, Duration::ZERO);
+                    attempted.remedied.note(refusal);
+                    repeats.push(refusal);
+                }
             }
         }
     }

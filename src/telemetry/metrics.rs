@@ -38,6 +38,8 @@ pub struct Metrics {
     circuits: IntGaugeVec,
     skews: IntGaugeVec,
     unresolved: IntGaugeVec,
+    credential_loaded: IntGaugeVec,
+    credential_failures: IntCounterVec,
     in_flight: Cells<IntGaugeVec, IntGauge>,
     buffered: IntGauge,
     queue: IntGauge,
@@ -151,6 +153,16 @@ impl Metrics {
                 "Exchanges that the journal saw begin and not end, those in flight included.",
                 &["route"],
             ),
+            credential_loaded: register.gauges(
+                "credential_loaded_timestamp_seconds",
+                "When a secret was last read and taken into use, in seconds since 1970.",
+                &["tenant"],
+            ),
+            credential_failures: register.counters(
+                "credential_reload_failures_total",
+                "Secret files that changed and could not be used; counted again each minute while one stays so.",
+                &["tenant"],
+            ),
             rejections: Cells::new(
                 register.counters(
                     "rejections_total",
@@ -261,6 +273,16 @@ impl Metrics {
         self.unresolved
             .with_label_values(&[route.name()])
             .set(count);
+    }
+
+    /// Takes over what is known of the credential, before rendering.
+    pub fn credential(&self, loaded_at: u64, failures: u64) {
+        let loaded_at = i64::try_from(loaded_at).unwrap_or(i64::MAX);
+        self.credential_loaded
+            .with_label_values(&[TENANT])
+            .set(loaded_at);
+        let counter = self.credential_failures.with_label_values(&[TENANT]);
+        counter.inc_by(failures.saturating_sub(counter.get()));
     }
 
     /// Everything in the Prometheus text format, version 0.0.4.

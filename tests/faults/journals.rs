@@ -5,7 +5,10 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    sync::Mutex,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Instant,
 };
 
@@ -297,20 +300,30 @@ fn after_kill_9_during_200_debits_none_without_an_answer_is_missing_from_the_lis
 
 /// Kills the proxy once so many debits were received, and holds what is listed against what Ingo and the callers know.
 fn kill_after(killed_after: u64) {
-    const DEBITS: usize = 200;
+    const DEBITS: u64 = 200;
     const CALLERS: usize = 16;
     let (_folder, file) = folder();
     let ingo = Ingo::start();
     let proxy = with_journal(ingo.proxy(), &file).start();
     // What each caller asked for, in order, and whether it was answered.
     let mut asked: Vec<Vec<(String, bool)>> = Vec::new();
+    // Nobody goes further than that before the rest is held.
+    let (count, rest) = (AtomicU64::new(0), Gate::closed());
     std::thread::scope(|scope| {
         let callers: Vec<_> = (0..CALLERS)
-            .map(|caller| {
+            .map(|_| {
                 let mut client = proxy.client();
+                let (count, rest) = (&count, &rest);
                 scope.spawn(move || {
                     let mut asked = Vec::new();
-                    for n in (caller..DEBITS).step_by(CALLERS) {
+                    loop {
+                        let n = count.fetch_add(1, Ordering::SeqCst);
+                        if n >= DEBITS {
+                            break;
+                        }
+                        if n >= killed_after {
+                            rest.pass();
+                        }
                         let id = format!("d-{n}");
                         let answer = client
                             .try_send(&debit(&id).bytes())
@@ -329,6 +342,7 @@ fn kill_after(killed_after: u64) {
         // From here on every other debit is held, so that some are under way when the kill comes, and others end.
         ingo.inject("delay,share=0.5,seed=3,milliseconds=60000")
             .expect("a fault");
+        rest.open();
         let held = |ledger: &[Entry]| {
             let held = ledger
                 .iter()

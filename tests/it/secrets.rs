@@ -1,9 +1,12 @@
 //! What must never be seen: searched for in every byte the program prints or answers, with all logging switched on.
 
+use std::process::Command;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use crate::support::{
-    Client, Post, Proxy, Reply, SECRET, SESSIONS, USERNAME, Upstream, contains, tls::Identity,
+    Client, PATIENCE, Post, Process, Proxy, Reply, SECRET, SESSIONS, USERNAME, Upstream, contains,
+    tls::Identity,
 };
 
 const BODY: &str = "canary-of-the-body-4111111111111111";
@@ -229,4 +232,36 @@ fn a_secret_in_the_wrong_place_is_not_repeated() {
         assert_eq!(ended.status, Some(78), "{}", ended.output());
         assert!(!ended.output().contains(canary), "{}", ended.output());
     }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_process_leaves_no_core_dump() {
+    use std::os::unix::{fs::MetadataExt as _, process::CommandExt as _};
+    const NOBODY: u32 = 65534;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ingo-signing-proxy"));
+    command.arg("demo").current_dir("/");
+    for listener in [
+        "--listen",
+        "--health-listen",
+        "--emulator-listen",
+        "--control-listen",
+    ] {
+        command.args([listener, "127.0.0.1:0"]);
+    }
+    let owner = |file: &str| std::fs::metadata(file).expect("a file of /proc").uid();
+    // What is not dumpable belongs to root in /proc (proc(5)), so root would not see a difference.
+    if owner("/proc/self/environ") == 0 {
+        let mut probe = Command::new(command.get_program());
+        if probe.arg("--version").uid(NOBODY).output().is_err() {
+            eprintln!("SKIPPED: nobody else may run this binary, and root sees no difference");
+            return;
+        }
+        command.uid(NOBODY);
+    }
+    let process = Process::start(command, b"");
+    let ready = |lines: &[String]| lines.iter().any(|l| l == "Ctrl-C ends it.").then_some(());
+    let started = process.wait_until(PATIENCE, ready);
+    started.expect("the demonstration starts");
+    assert_eq!(owner(&format!("/proc/{}/environ", process.id())), 0);
 }
