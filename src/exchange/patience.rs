@@ -141,9 +141,10 @@ async fn until_gone(session: &mut ServerSession) {
         let _reset_or_closed = closed.await;
         return;
     }
+    // Most exchanges are over by then, and the kernel need not be asked.
+    sleep(HALF_CLOSE).await;
     let digest = session.digest().and_then(|d| d.socket_digest.clone());
     let tcp = digest.filter(|d| d.tcp_info().is_some());
-    sleep(HALF_CLOSE).await;
     match tcp {
         Some(socket) => until_tcp_closed(&socket).await,
         None => until_read_ends(session).await,
