@@ -18,6 +18,7 @@ mod clocks;
 mod counting;
 mod deadlines;
 mod document;
+mod identity;
 mod ingo;
 mod journals;
 mod keys;
