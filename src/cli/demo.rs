@@ -9,7 +9,7 @@ use std::{
     net::SocketAddr,
 };
 
-use super::{Exit, check::render_check, complain, serve::leave_on_signals};
+use super::{Exit, check::render_check, complain, run_on_threads, serve::leave_on_signals};
 use crate::{
     clock::Clock,
     config::{Address, Flag, Loaded, Sources, load},
@@ -67,22 +67,12 @@ pub(super) fn run(args: &DemoArgs) -> Exit {
             return Exit::Config;
         }
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            complain(&format_args!("the system refused worker threads: {error}"));
-            return Exit::System;
+    run_on_threads(None, async {
+        match demonstrate(args).await {
+            Ok(()) => Exit::Well,
+            Err(exit) => exit,
         }
-    };
-    let exit = match runtime.block_on(demonstrate(args)) {
-        Ok(()) => Exit::Well,
-        Err(exit) => exit,
-    };
-    runtime.shutdown_background();
-    exit
+    })
 }
 
 async fn demonstrate(args: &DemoArgs) -> Result<(), Exit> {

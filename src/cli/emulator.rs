@@ -6,7 +6,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Exit, complain};
+use super::{Exit, complain, run_on_threads};
 use crate::{
     config::{Address, LogFormat, SecretSource},
     credentials::read_secret,
@@ -81,20 +81,7 @@ pub(super) fn run(args: EmulatorArgs) -> Exit {
     }
     builder = args.fault.into_iter().fold(builder, Builder::fault);
 
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            complain(&format_args!("the system refused worker threads: {error}"));
-            return Exit::System;
-        }
-    };
-    let exit = runtime.block_on(serve(builder));
-    // No one waits for what is still delayed.
-    runtime.shutdown_background();
-    exit
+    run_on_threads(None, serve(builder))
 }
 
 async fn serve(builder: Builder) -> Exit {

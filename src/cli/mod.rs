@@ -146,6 +146,27 @@ fn sign(args: sign::SignArgs) -> Exit {
     }
 }
 
+/// Runs what a command does until it ends, on as many threads as were asked for, else one per core.
+///
+/// What still runs then is not waited for: an exchange had its time to end, and what the emulator delays has nobody who
+/// waits for it.
+fn run_on_threads(threads: Option<usize>, doing: impl Future<Output = Exit>) -> Exit {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = threads {
+        builder.worker_threads(threads);
+    }
+    let runtime = match builder.enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(&format_args!("the system refused worker threads: {error}"));
+            return Exit::System;
+        }
+    };
+    let exit = runtime.block_on(doing);
+    runtime.shutdown_background();
+    exit
+}
+
 /// Tells a person what is wrong.
 fn complain(what: &dyn fmt::Display) {
     // Where standard error is closed there is nobody to tell; the exit status still says it.

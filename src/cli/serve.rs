@@ -4,7 +4,7 @@ use std::{panic::PanicHookInfo, sync::Arc};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Exit, check::render_check, complain, sources::ConfigArgs};
+use super::{Exit, check::render_check, complain, run_on_threads, sources::ConfigArgs};
 use crate::{
     clock::Clock,
     config::{Config, load},
@@ -54,21 +54,7 @@ pub(super) fn run(args: &ServeArgs) -> Exit {
             };
         }
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(threads)
-        .enable_all()
-        .build();
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            complain(&format_args!("the system refused worker threads: {error}"));
-            return Exit::System;
-        }
-    };
-    let exit = runtime.block_on(serve(server));
-    // What still runs was given its time; waiting for it again would be no limit.
-    runtime.shutdown_background();
-    exit
+    run_on_threads(Some(threads), serve(server))
 }
 
 /// Each connection takes a file descriptor; where they run out, nobody is served, not even the kubelet.
