@@ -1,13 +1,15 @@
 //! Attempts, until one brings an answer that is final or the decision says stop.
 //!
-//! Each is signed afresh, with the same key and the same bytes. What the caller gets in the end is Ingo's last answer; without
-//! one, what became of the last attempt that was written; without one of those, of the last.
+//! Each is signed afresh, with the same key and the same bytes. What the caller gets in the end is [`Best`]: Ingo's last
+//! answer, unless an attempt that was written and lost may have done what that answer does not tell; then, or without any
+//! answer, what became of the last attempt that was written; where none was written, of the last.
 
 use tokio::time::sleep;
 
 use super::{
     Proxy, Rejection,
     attempt::{Missed, Received, patience_lost},
+    body::overloaded,
     failure,
     keyed::Keyed,
     keys::Place,
@@ -60,7 +62,7 @@ impl Proxy {
             if money {
                 Rejection::unsent(Code::InFlight, "a request with this Idempotency-Key is being processed; wait for its answer before asking again")
             } else {
-                super::body::overloaded("as many exchanges wait for this Idempotency-Key as limits.followers_per_key allows")
+                overloaded("as many exchanges wait for this Idempotency-Key as limits.followers_per_key allows")
             }
         })
     }

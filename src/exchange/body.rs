@@ -90,12 +90,14 @@ pub(super) fn overloaded(detail: &'static str) -> Rejection {
 
 /// One deadline for all of it: Pingora's own time-out starts anew with each byte, and HTTP/2 has none.
 async fn within<T>(limit: Instant, reading: impl Future<Output = T>) -> Result<T, Rejection> {
-    timeout_at(limit, reading).await.map_err(|_| {
-        Rejection::unsent(
-            Code::BodyTimeout,
-            "the body was not complete in time; the limit is limits.body_deadline",
-        )
-    })
+    timeout_at(limit, reading).await.map_err(|_| too_slow())
+}
+
+fn too_slow() -> Rejection {
+    Rejection::unsent(
+        Code::BodyTimeout,
+        "the body was not complete in time; the limit is limits.body_deadline",
+    )
 }
 
 /// Tells a caller that waits for it to send the body (RFC 9110 §10.1.1). HTTP/2 callers do not wait in practice, and
@@ -115,10 +117,7 @@ fn unreadable(error: &pingora::Error) -> Rejection {
         ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError => {
             Rejection::caller_gone("the connection ended before the body was complete")
         }
-        ErrorType::ReadTimedout => Rejection::unsent(
-            Code::BodyTimeout,
-            "the body was not complete in time; the limit is limits.body_deadline",
-        ),
+        ErrorType::ReadTimedout => too_slow(),
         _ => Rejection::unsent(Code::BadRequest, "the body's framing cannot be read"),
     }
 }
