@@ -12,18 +12,18 @@ use super::{
     Proxy, Rejection,
     body::overloaded,
     failure,
-    keyed::{Keyed, TENANT},
+    keyed::Keyed,
     pace::TooLong,
     patience::{Lost, Patience},
 };
 use crate::{
     credentials::Credential,
-    ingo::{Facts, KongRefusal, Route, check_json, facts::Reason},
+    ingo::{Facts, KongRefusal, Route, check_json, facts::Reason, is_success},
     journal::{self, Journal},
     problem::Code,
     retry::{Ended, Refusal},
     signing::Unsigned,
-    telemetry::{Phase, Trail},
+    telemetry::{Phase, TENANT, Trail},
     upstream::{Answer, Connection, Failure, Freshness, NotConnected},
 };
 
@@ -59,11 +59,9 @@ pub(super) enum Missed {
 }
 
 impl Received {
-    /// Whether Ingo did what was asked, or had done it (protocol.md §4: 104 is pending).
+    /// Whether Ingo did what was asked, or had done it.
     pub(super) fn is_success(&self) -> bool {
-        let ingo = self.facts.status.as_deref().and_then(|s| s.parse().ok());
-        self.answer.status.is_success()
-            && ingo.is_some_and(|s: u32| (100..=110).contains(&s) && s != 104)
+        is_success(self.answer.status.as_u16(), self.facts.status.as_deref())
     }
 
     /// How the attempt ended, for the decision.

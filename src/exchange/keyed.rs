@@ -11,11 +11,8 @@ use crate::{
     idempotency::{Asked, Deriver},
     ingo::Class,
     signing::BodyDigest,
-    telemetry::{Phase, Trail},
+    telemetry::{Phase, TENANT, Trail},
 };
-
-/// The one tenant there is until the gateway comes.
-pub(super) const TENANT: &str = "default";
 
 /// Where a key comes from that the caller did not send.
 #[derive(Clone, Debug)]

@@ -420,6 +420,13 @@ impl<'de> Visitor<'de> for Scalars {
     }
 }
 
+/// Whether an answer says that Ingo did what was asked, or had done it before: an HTTP success whose body's `status` is of
+/// the family 100–110, except 104, which says that the first attempt is still being processed (protocol.md §4).
+pub fn is_success(http: u16, status: Option<&str>) -> bool {
+    let status: Option<u32> = status.and_then(|s| s.parse().ok());
+    (200..300).contains(&http) && status.is_some_and(|s| (100..=110).contains(&s) && s != 104)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,7 +8,7 @@ pub mod kong;
 pub mod product;
 pub mod route;
 
-pub use facts::{Facts, Identity, NotJson, check_json};
+pub use facts::{Facts, Identity, NotJson, check_json, is_success};
 pub use kong::KongRefusal;
 pub use product::{Environment, Product};
 pub use route::{Class, Pattern, Route};

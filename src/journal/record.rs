@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::moment::rfc3339;
-use crate::ingo::Route;
+use crate::ingo::{Route, is_success};
 
 /// The version of the records that are written, and the only one that is read.
 const VERSION: u8 = 1;
@@ -204,11 +204,9 @@ impl Record {
         }
     }
 
-    /// 100–110 is the family of success, but 104 says that the first attempt is still being processed (protocol.md §4).
     fn is_success(&self) -> bool {
-        let status: Option<u32> = self.ingo_status.as_ref().and_then(|s| s.parse().ok());
-        self.http_status.is_some_and(|h| (200..300).contains(&h))
-            && status.is_some_and(|s| (100..=110).contains(&s) && s != 104)
+        self.http_status
+            .is_some_and(|http| is_success(http, self.ingo_status.as_deref()))
     }
 }
 

@@ -7,7 +7,7 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder, process_collector::ProcessCollector,
 };
 
-use super::{Ending, Outcome, Phase, Trail, logging};
+use super::{Ending, Outcome, Phase, TENANT, Trail, logging};
 use crate::{ingo::Route, problem::Code, retry::Reason};
 
 /// From what our own work takes to what Ingo may take on a money route, in seconds.
@@ -15,8 +15,6 @@ const DURATION_BUCKETS: [f64; 14] = [
     0.000_05, 0.000_25, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0, 90.0,
 ];
 
-/// The one tenant there is until the gateway comes.
-const TENANT: &str = "default";
 /// The route label of exchanges whose path belongs to no route.
 const NO_ROUTE: &str = "none";
 const ROUTES: usize = Route::ALL.len() + 1;

@@ -8,6 +8,9 @@ mod metrics;
 mod phases;
 mod trail;
 
+/// The one tenant there is until the gateway comes.
+pub(crate) const TENANT: &str = "default";
+
 pub use self::{
     metrics::{InFlight, Metrics},
     phases::{Phase, Stopwatch},

@@ -7,14 +7,12 @@ use std::time::Instant;
 
 use uuid::Uuid;
 
-use super::{Metrics, Phase, Stopwatch};
+use super::{Metrics, Phase, Stopwatch, TENANT};
 use crate::{
     ingo::{Facts, Route},
     problem::{Code, Sent},
 };
 
-/// The one tenant there is until the gateway comes.
-const TENANT: &str = "default";
 /// The one caller there is until the gateway comes.
 const CALLER: &str = "local";
 
