@@ -23,6 +23,15 @@ impl Secret {
         &self.0
     }
 
+    /// Without the last byte, if that is a newline, and nothing else: editors and `echo` add one to a file.
+    #[must_use]
+    pub fn without_newline(mut self) -> Self {
+        if self.0.last() == Some(&b'\n') {
+            self.0.pop();
+        }
+        self
+    }
+
     /// Whether both hold the same bytes. How long this takes tells their lengths and nothing else.
     pub fn is_same(&self, other: &Self) -> bool {
         bool::from(self.0.as_slice().ct_eq(other.0.as_slice()))

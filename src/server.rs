@@ -15,7 +15,7 @@ use crate::{
     bounds::{Memory, Turns},
     clock::Clock,
     config::{Config, Idempotency, Limits, Listener, ProxyConfig, ProxyCredentials},
-    credentials::{Rotation, SecretError, read_secret},
+    credentials::{Rotation, SecretError, pin, read_secret},
     exchange::{
         Destination, KeySource, Keys, Pace, Proxy, ProxyApp, hosts::Hosts, overloaded_connection,
     },
@@ -27,6 +27,7 @@ use crate::{
     retry::{Backoff, Policy},
     telemetry::Metrics,
     upstream::{RootsError, Upstreams},
+    watch::Watching,
 };
 
 /// The health and admin listeners serve a kubelet, a few scrapers, a person; whoever else connects must not keep those out.
@@ -51,6 +52,7 @@ pub struct Server {
     health_socket: Bound,
     admin_socket: Option<Bound>,
     configuration: String,
+    pinned: Option<Watching>,
 }
 
 /// Why a proxy could not start.
@@ -173,9 +175,10 @@ impl Server {
             disabled: route.disabled,
         });
         let limits = &config.limits;
+        let (key_source, pinned) = key_source(&safety.idempotency)?;
         let proxy = Proxy {
             routes: destinations.collect(),
-            key_source: key_source(&safety.idempotency, &rotation)?,
+            key_source,
             rotation: Arc::new(rotation),
             hosts: hosts(&config.listeners.proxy, &proxy_socket),
             headers: config.headers.clone(),
@@ -203,6 +206,7 @@ impl Server {
             health_socket,
             admin_socket,
             configuration,
+            pinned,
         })
     }
 
@@ -237,6 +241,7 @@ impl Server {
             health_socket,
             admin_socket,
             configuration,
+            pinned: _pinned,
         } = self;
         let lifecycle = proxy.lifecycle.clone();
         let _watching = proxy.rotation.watch();
@@ -332,13 +337,13 @@ async fn leave(
     let _flushed_or_late = timeout(FLUSH, lifecycle.flushed()).await;
 }
 
-fn key_source(idempotency: &Idempotency, rotation: &Rotation) -> Result<KeySource, SecretError> {
+fn key_source(idempotency: &Idempotency) -> Result<(KeySource, Option<Watching>), SecretError> {
     Ok(match idempotency {
-        Idempotency::Generate => KeySource::Generate,
+        Idempotency::Generate => (KeySource::Generate, None),
         Idempotency::Derive { secret: source } => {
             let secret = read_secret(source)?;
-            rotation.pin(source, &secret);
-            KeySource::Derive(Deriver::new(&secret))
+            let pinned = pin(source, &secret);
+            (KeySource::Derive(Deriver::new(&secret)), Some(pinned))
         }
     })
 }

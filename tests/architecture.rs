@@ -25,7 +25,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("bounds", &[]),
     ("lifecycle", &[]),
     ("config", &["ingo", "signing"]),
-    ("credentials", &["config", "secret", "signing"]),
+    ("watch", &["secret"]),
+    ("credentials", &["config", "secret", "signing", "watch"]),
     ("telemetry", &["config", "ingo", "problem", "retry"]),
     ("journal", &["clock", "config", "ingo"]),
     ("listener", &["bounds", "config", "framing", "lifecycle"]),
@@ -84,6 +85,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "retry",
             "telemetry",
             "upstream",
+            "watch",
         ],
     ),
     (

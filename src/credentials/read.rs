@@ -1,20 +1,17 @@
 //! Reads secrets from where configuration says they are.
 //!
-//! What is read stands in memory once and is wiped where it is not kept: buffers never grow, since growing leaves a copy in
-//! freed memory. Errors say where, never what.
+//! What is read stands in memory once and is wiped where it is not kept. Errors say where, never what.
 
-use std::{
-    fmt,
-    fs::File,
-    io::{self, Read as _},
-    path::Path,
-};
+use std::{fmt, io, path::Path};
 
 use bytes::Bytes;
 use http::HeaderValue;
-use zeroize::Zeroizing;
 
-use crate::{config::SecretSource, secret::Secret};
+use crate::{
+    config::SecretSource,
+    secret::Secret,
+    watch::{self, Unread},
+};
 
 /// No secret is this long, in bytes; a device or a log file named by mistake may be.
 const LARGEST: usize = 64 * 1024;
@@ -118,38 +115,12 @@ impl AsRef<[u8]> for Sent {
 }
 
 fn read_file(path: &Path) -> Result<Secret, Problem> {
-    let mut file = File::open(path).map_err(Problem::Unreadable)?;
-    let metadata = file.metadata().map_err(Problem::Unreadable)?;
-    let told = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
-    // A pipe, and a file that a program answers for, say nothing of their length.
-    let expected = if metadata.is_file() && told > 0 {
-        told.min(LARGEST)
-    } else {
-        LARGEST
-    };
-    // With room for one byte too many, which is how a file is noticed that is longer than it said.
-    let mut bytes = Zeroizing::new(vec![0; expected + 1]);
-    let mut filled = 0;
-    loop {
-        match file.read(&mut bytes[filled..]) {
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(Problem::Unreadable(error)),
-        }
-    }
-    if filled > LARGEST {
-        return Err(Problem::TooLarge);
-    }
-    if filled > expected {
-        return Err(Problem::Growing);
-    }
-    if bytes[..filled].last() == Some(&b'\n') {
-        filled -= 1;
-    }
-    bytes.truncate(filled);
-    // Moved, not copied; shrinking it would copy.
-    Ok(Secret::new(std::mem::take(&mut *bytes)))
+    let secret = watch::read(path, LARGEST).map_err(|unread| match unread {
+        Unread::Unreadable(error) => Problem::Unreadable(error),
+        Unread::TooLarge => Problem::TooLarge,
+        Unread::Growing => Problem::Growing,
+    })?;
+    Ok(secret.without_newline())
 }
 
 fn place(source: &SecretSource) -> String {

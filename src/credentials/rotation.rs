@@ -19,13 +19,14 @@ use http::HeaderValue;
 use parking_lot::Mutex;
 
 use super::{
+    files::File,
     read::{SecretError, header, read_secret},
-    watch::{Watched, Watching},
 };
 use crate::{
     config::{Credentials, SecretSource},
     secret::Secret,
     signing::Signer,
+    watch::{Watched, Watching},
 };
 
 /// What a secret is for. The names stand in log lines and in `/readyz`.
@@ -37,8 +38,6 @@ pub(super) enum Part {
     Next,
     /// `credentials.api_key_file`.
     ApiKey,
-    /// `idempotency.secret_file`, which is never taken anew.
-    Idempotency,
 }
 
 impl Part {
@@ -48,7 +47,6 @@ impl Part {
             Self::Current => "credentials.secret_file",
             Self::Next => "credentials.next_secret_file",
             Self::ApiKey => "credentials.api_key_file",
-            Self::Idempotency => "idempotency.secret_file",
         }
     }
 }
@@ -70,7 +68,8 @@ pub struct Rotation {
     book: Mutex<Book>,
     /// Read for every scrape, written once in a blue moon: no lock.
     loaded_at: AtomicU64,
-    failures: AtomicU64,
+    /// Goes on where this came in place of another.
+    failures: Arc<AtomicU64>,
 }
 
 #[derive(Clone, Debug)]
@@ -85,7 +84,7 @@ struct InUse {
 #[derive(Debug, Default)]
 struct Book {
     /// The files that were read, until someone watches them.
-    files: Vec<Watched>,
+    files: Vec<(Part, SecretSource, Secret)>,
     /// What is wrong now, for people.
     troubles: BTreeMap<Part, String>,
     /// Whether what is configured as next is in use.
@@ -101,7 +100,7 @@ impl Rotation {
         let mut files = Vec::new();
         let mut read = |part, source: &SecretSource| {
             let secret = read_secret(source)?;
-            files.extend(Watched::of(part, source, &secret));
+            files.push((part, source.clone(), secret.clone()));
             Ok::<_, SecretError>(secret)
         };
         let current = read(Part::Current, &settings.secret)?;
@@ -133,7 +132,7 @@ impl Rotation {
         Self::new(settings.clone(), in_use, Vec::new())
     }
 
-    fn new(settings: Credentials, in_use: InUse, files: Vec<Watched>) -> Self {
+    fn new(settings: Credentials, in_use: InUse, files: Vec<(Part, SecretSource, Secret)>) -> Self {
         let rotation = Self {
             in_use: ArcSwap::from_pointee(in_use),
             settings,
@@ -142,22 +141,36 @@ impl Rotation {
                 ..Book::default()
             }),
             loaded_at: AtomicU64::new(0),
-            failures: AtomicU64::new(0),
+            failures: Arc::default(),
         };
         rotation.loaded_now();
         rotation
     }
 
-    /// Has it said, once, when the file of a secret changes that must not: the one that keys are derived with.
-    pub fn pin(&self, source: &SecretSource, secret: &Secret) {
-        let watched = Watched::of(Part::Idempotency, source, secret);
-        self.book.lock().files.extend(watched);
+    /// Goes on counting failures where `former` stops.
+    #[must_use]
+    pub fn after(mut self, former: &Self) -> Self {
+        self.failures = former.failures.clone();
+        self
     }
 
     /// Takes over what becomes of the files, until the answer is dropped.
     pub fn watch(self: &Arc<Self>) -> Watching {
         let files = std::mem::take(&mut self.book.lock().files);
-        Watching::over(self.clone(), files)
+        let watched = files.into_iter().filter_map(|(part, source, held)| {
+            // An environment variable does not change.
+            let SecretSource::File(path) = source.clone() else {
+                return None;
+            };
+            let rotation = self.clone();
+            let file = File {
+                rotation,
+                part,
+                source,
+            };
+            Watched::new(&[&path], vec![held], file)
+        });
+        Watching::over("secret-files", watched.collect())
     }
 
     /// What to sign with: `preferred`, where it is still one of those in use, and the current one otherwise.
@@ -259,7 +272,6 @@ impl Rotation {
                 }
             }
             Part::ApiKey => in_use.api_key = api_key,
-            Part::Idempotency => return Ok(()),
         }
         self.in_use.store(Arc::new(in_use));
         book.troubles.remove(&part);
@@ -273,7 +285,7 @@ impl Rotation {
     }
 
     /// Takes note that what `part` needs could not be taken: counted, logged, and told to whoever asks for readiness.
-    pub(super) fn trouble(&self, part: Part, what: String) {
+    pub(super) fn trouble(&self, part: Part, what: &str) {
         self.failures.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(secret = part.key(), "{what}; the one before stays in use");
         let line = format!("{what}; the one before stays in use");
@@ -303,7 +315,7 @@ fn remedy(part: Part) -> &'static str {
         Part::Next => {
             "put it in credentials.username and credentials.secret_file before this process is started again, and leave next_username and next_secret_file out until Ingo issues another"
         }
-        Part::Current | Part::ApiKey | Part::Idempotency => {
+        Part::Current | Part::ApiKey => {
             "leave next_username and next_secret_file out, or put there what Ingo issues next"
         }
     }

@@ -1,0 +1,274 @@
+//! Notices what becomes of files that are in use: told by the system, and by looking every second.
+//!
+//! The directory is watched and not the file: Kubernetes changes a mounted Secret by renaming a link beside it, and a watch
+//! on the file would stay with what was deleted. What changed is taken when two looks a moment apart agree, so that half a
+//! file is not. All this runs on a thread of its own, because a file system can hang; no exchange waits for it.
+
+mod directories;
+mod read;
+
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use self::directories::Directories;
+pub use self::read::{Unread, read};
+use crate::secret::Secret;
+
+/// How long no word of the system is waited for: network file systems send none, and limits of inotify can be exhausted.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Between two looks that must agree. Where the system does not tell who writes, or a file is closed half written, a pause of
+/// more in the middle cannot be told from the end.
+const SETTLE: Duration = Duration::from_millis(250);
+/// Trouble that stays is counted and logged again after this long, so that an alert on the metric stays too.
+const REMIND_AFTER: Duration = Duration::from_secs(60);
+
+/// Whoever uses what is in files that are watched.
+pub trait User: Send {
+    /// Reads the files: what is in each of them, or what is wrong, for people.
+    ///
+    /// # Errors
+    /// What is wrong with which file, and what to do.
+    fn read(&self) -> Result<Vec<Secret>, String>;
+
+    /// Uses `found` from now on, where it is not what is in use.
+    ///
+    /// # Errors
+    /// Why it cannot be used, for people. What was in use stays so.
+    fn take(&mut self, found: &[Secret]) -> Result<(), String>;
+
+    /// Says what is wrong: something that cannot be read, or not be taken.
+    fn complain(&mut self, what: &str);
+
+    /// The files hold again what is in use.
+    fn recovered(&mut self);
+
+    /// What a look is for, asked before each.
+    fn wish(&self) -> Wish {
+        Wish::Changes
+    }
+}
+
+/// What a look at files is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// To take what changed.
+    Changes,
+    /// To take what is there, changed or not.
+    Everything,
+    /// Nothing: changes are not to be taken now.
+    Nothing,
+}
+
+/// Files that are used together, and by whom.
+pub struct Watched {
+    files: Vec<Location>,
+    /// What was last taken from them.
+    held: Vec<Secret>,
+    /// What was last said to be wrong, and when.
+    said: Option<(String, Instant)>,
+    user: Box<dyn User>,
+}
+
+/// A file and its directory.
+#[derive(Debug)]
+struct Location {
+    directory: PathBuf,
+    /// As the system names it when it tells of it.
+    path: PathBuf,
+}
+
+impl fmt::Debug for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watched")
+            .field("files", &self.files)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Watched {
+    /// Files from which `held` was taken. Of those that are no regular files nothing is expected: a pipe cannot be read twice.
+    pub fn new(paths: &[&Path], held: Vec<Secret>, user: impl User + 'static) -> Option<Self> {
+        let regular = |path: &&Path| fs::metadata(path).is_ok_and(|m| m.is_file());
+        paths.iter().all(regular).then(|| Self {
+            files: paths.iter().map(|path| Location::of(path)).collect(),
+            held,
+            said: None,
+            user: Box::new(user),
+        })
+    }
+
+    /// What is there, if that is to be taken.
+    fn suspicion(&mut self) -> Option<Result<Vec<Secret>, String>> {
+        let wish = self.user.wish();
+        if wish == Wish::Nothing {
+            return None;
+        }
+        let found = self.user.read();
+        if wish == Wish::Everything {
+            // Whoever asks for it wants to hear what is wrong, also for the second time.
+            self.said = None;
+            return Some(found);
+        }
+        if found.as_ref().is_ok_and(|found| same(found, &self.held)) {
+            self.said = None;
+            self.user.recovered();
+            return None;
+        }
+        Some(found)
+    }
+
+    /// Acts on what was found twice.
+    fn settle(&mut self, found: Result<Vec<Secret>, String>) {
+        let taken = found.and_then(|found| {
+            self.user.take(&found)?;
+            self.held = found;
+            Ok(())
+        });
+        match taken {
+            Ok(()) => self.said = None,
+            Err(what) => {
+                let recently =
+                    |(said, at): &(String, Instant)| *said == what && at.elapsed() < REMIND_AFTER;
+                if !self.said.as_ref().is_some_and(recently) {
+                    self.user.complain(&what);
+                    self.said = Some((what, Instant::now()));
+                }
+            }
+        }
+    }
+}
+
+impl Location {
+    fn of(path: &Path) -> Self {
+        let directory = match path.parent() {
+            Some(parent) if parent != Path::new("") => parent.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        Self {
+            path: directory.join(path.file_name().unwrap_or_default()),
+            directory,
+        }
+    }
+}
+
+fn same(a: &[Secret], b: &[Secret]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.is_same(b))
+}
+
+fn agree(a: &Result<Vec<Secret>, String>, b: &Result<Vec<Secret>, String>) -> bool {
+    match (a, b) {
+        (Ok(a), Ok(b)) => same(a, b),
+        (Err(a), Err(b)) => a == b,
+        _ => false,
+    }
+}
+
+/// Files are watched until this is dropped.
+#[derive(Debug)]
+pub struct Watching {
+    stop: Arc<AtomicBool>,
+    wake: SyncSender<()>,
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.look_now();
+    }
+}
+
+impl Watching {
+    /// Watches `files` on a thread called `name`.
+    pub fn over(name: &str, files: Vec<Watched>) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        // One is enough: whatever happened, all files are looked at.
+        let (wake, woken) = sync_channel(1);
+        if !files.is_empty() {
+            let directories = files.iter().flat_map(|f| &f.files);
+            let thread = Thread {
+                directories: Directories::new(
+                    directories.map(|file| file.directory.clone()),
+                    wake.clone(),
+                ),
+                files,
+                stop: stop.clone(),
+                woken,
+            };
+            let started = thread::Builder::new()
+                .name(name.to_owned())
+                .spawn(move || thread.run());
+            if let Err(error) = started {
+                tracing::error!(%error, "the system refused a thread, so files that change are not noticed until this process is started again");
+            }
+        }
+        Self { stop, wake }
+    }
+
+    /// Has the files looked at without delay.
+    pub fn look_now(&self) {
+        // Where it is full, the thread wakes anyway.
+        let _woken = self.wake.try_send(());
+    }
+}
+
+/// What runs on the thread.
+struct Thread {
+    files: Vec<Watched>,
+    directories: Directories,
+    stop: Arc<AtomicBool>,
+    woken: Receiver<()>,
+}
+
+impl Thread {
+    fn run(mut self) {
+        while !self.stop.load(Ordering::Relaxed) {
+            self.directories.watch();
+            let unsettled = self.look();
+            if unsettled {
+                continue;
+            }
+            match self.woken.recv_timeout(LOOK_EVERY) {
+                Ok(()) | Err(RecvTimeoutError::Timeout) => {}
+                // Cannot be: the watcher holds the other end, and it is ours.
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    /// Looks at everything, and twice where something is new. Whether something is still being changed.
+    fn look(&mut self) -> bool {
+        let mut suspects = Vec::new();
+        for (index, watched) in self.files.iter_mut().enumerate() {
+            if let Some(found) = watched.suspicion() {
+                suspects.push((index, found));
+            }
+        }
+        if suspects.is_empty() {
+            return false;
+        }
+        thread::sleep(SETTLE);
+        let mut unsettled = false;
+        for (index, first) in suspects {
+            let watched = &mut self.files[index];
+            let mut paths = watched.files.iter().map(|file| &file.path);
+            let being_written = paths.any(|path| self.directories.is_written(path));
+            match watched.suspicion() {
+                Some(_) if being_written => unsettled = true,
+                Some(second) if agree(&first, &second) => watched.settle(second),
+                // It is again what it was: nothing happened.
+                None => {}
+                Some(_) => unsettled = true,
+            }
+        }
+        unsettled
+    }
+}
