@@ -83,6 +83,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "listener",
             "problem",
             "retry",
+            "secret",
             "telemetry",
             "upstream",
             "watch",

@@ -55,7 +55,7 @@ fn a_panic_in_one_exchange_is_its_500_and_the_next_exchange_is_served() {
             SystemTime::now()
         })
     };
-    let server = Server::bind(loaded.config, String::new(), clock).unwrap();
+    let server = Server::bind(loaded, clock).unwrap();
     let (proxy, health) = (server.addresses().proxy, server.addresses().health);
     let lifecycle = server.lifecycle();
     let runtime = tokio::runtime::Runtime::new().unwrap();

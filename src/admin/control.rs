@@ -7,38 +7,31 @@ use super::{
     page::{Page, Pages},
 };
 use crate::{
-    exchange::hosts::Hosts,
-    lifecycle::{Lifecycle, Stage},
+    exchange::{Current, hosts::Hosts},
+    lifecycle::Stage,
 };
 
 /// What a person on this host may ask.
 #[derive(Debug)]
 pub struct Control {
-    configuration: String,
-    lifecycle: Lifecycle,
+    current: Current,
 }
 
 impl Control {
-    /// The admin pages. `configuration` is shown as it is: it must be redacted.
-    pub fn app(configuration: String, lifecycle: Lifecycle, hosts: Hosts) -> PageApp {
-        PageApp::new(
-            Pages::Control(Self {
-                configuration,
-                lifecycle,
-            }),
-            hosts,
-        )
+    /// The admin pages of the current proxy.
+    pub fn app(current: Current, hosts: Hosts) -> PageApp {
+        PageApp::new(Pages::Control(Self { current }), hosts)
     }
 
     pub(super) fn page(&self, method: &Method, path: &[u8]) -> Page {
         match (path, method) {
             (b"/config", &Method::GET | &Method::HEAD) => {
-                Page::text(200, self.configuration.clone())
+                Page::text(200, self.current.load().configuration.clone())
             }
             (b"/config", _) => Page::method_not_allowed("GET, HEAD"),
             (b"/quitquitquit", &Method::POST) => {
                 tracing::info!("asked to quit by the admin listener");
-                self.lifecycle.advance(Stage::Leaving);
+                self.current.load().lifecycle.advance(Stage::Leaving);
                 Page::text(200, "draining\n")
             }
             (b"/quitquitquit", _) => Page::method_not_allowed("POST"),

@@ -1,7 +1,5 @@
 //! `/livez`, `/readyz` and `/metrics`.
 
-use std::sync::Arc;
-
 use http::Method;
 
 use super::{
@@ -9,22 +7,22 @@ use super::{
     page::{Page, Pages},
 };
 use crate::{
-    exchange::{Proxy, hosts::Hosts},
+    exchange::{Current, hosts::Hosts},
     lifecycle::Stage,
 };
 
 /// What the kubelet and Prometheus ask.
 #[derive(Debug)]
 pub struct Health {
-    proxy: Arc<Proxy>,
+    current: Current,
 }
 
 /// The Prometheus text format.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 impl Health {
-    /// The health pages of `proxy`.
-    pub fn app(proxy: Arc<Proxy>, hosts: Hosts) -> PageApp {
-        PageApp::new(Pages::Health(Self { proxy }), hosts)
+    /// The health pages of the current proxy.
+    pub fn app(current: Current, hosts: Hosts) -> PageApp {
+        PageApp::new(Pages::Health(Self { current }), hosts)
     }
 
     pub(super) fn page(&self, method: &Method, path: &[u8]) -> Page {
@@ -43,7 +41,7 @@ impl Health {
     }
 
     fn metrics(&self) -> Page {
-        let proxy = &self.proxy;
+        let proxy = &self.current.load();
         for destination in &proxy.routes {
             let upstream = &destination.upstream;
             proxy.metrics.upstream(
@@ -74,10 +72,15 @@ impl Health {
     /// Ready means: credentials loaded and listeners bound, which both hold before this answers at all, and not draining.
     /// A secret file that is broken takes nothing away from that, since the one before is in use; it is said below.
     fn ready(&self) -> Page {
-        match self.proxy.lifecycle.stage() {
+        let proxy = &self.current.load();
+        match proxy.lifecycle.stage() {
             Stage::Serving => {
                 let mut text = "ok\n".to_owned();
-                for trouble in self.proxy.rotation.troubles() {
+                let reload = proxy.metrics.last_reload_failed().then(|| {
+                    "the configuration was not reloaded, the one before stays in use; the log says why"
+                        .to_owned()
+                });
+                for trouble in proxy.rotation.troubles().into_iter().chain(reload) {
                     text.push_str("warning: ");
                     text.push_str(&trouble);
                     text.push('\n');

@@ -5,7 +5,7 @@
 use std::io::Write as _;
 
 use super::{Exit, complain, sources::ConfigArgs};
-use crate::config::{Loaded, load};
+use crate::config::load;
 
 /// Validates a configuration and prints the effective one
 #[derive(Debug, clap::Args)]
@@ -22,28 +22,14 @@ pub(super) fn run(args: &CheckArgs) -> Exit {
             return Exit::Config;
         }
     };
-    let text = render_check(&loaded);
+    let text = loaded.to_string();
     // Whoever reads only the first lines, as `head` does, is not told that something failed.
     let _printed = std::io::stdout().write_all(text.as_bytes());
     Exit::Well
 }
 
-/// What `check` prints for a configuration without mistakes.
-pub(crate) fn render_check(loaded: &Loaded) -> String {
-    let mut text = loaded.effective.to_string();
-    for warning in &loaded.warnings {
-        text.push_str("\n# warning: ");
-        text.push_str(warning);
-    }
-    if !loaded.warnings.is_empty() {
-        text.push('\n');
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::config::{Flag, Sources, load};
 
     #[test]
@@ -57,7 +43,7 @@ mod tests {
             }],
             environment: Vec::new(),
         };
-        let text = render_check(&load(&sources).expect("valid"));
+        let text = load(&sources).expect("valid").to_string();
         let file = tempfile::NamedTempFile::new().expect("a temporary file");
         std::fs::write(file.path(), &text).expect("written");
         let again = load(&Sources {

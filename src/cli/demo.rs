@@ -9,10 +9,10 @@ use std::{
     net::SocketAddr,
 };
 
-use super::{Exit, check::render_check, complain, run_on_threads, serve::leave_on_signals};
+use super::{Exit, complain, run_on_threads, serve::leave_on_signals};
 use crate::{
     clock::Clock,
-    config::{Address, Flag, Loaded, Sources, load},
+    config::{Address, Flag, Sources, load},
     credentials::Rotation,
     emulator::Emulator,
     lifecycle::Lifecycle,
@@ -83,22 +83,12 @@ async fn demonstrate(args: &DemoArgs) -> Result<(), Exit> {
         .start()
         .await
         .map_err(refused)?;
-    let Loaded {
-        config,
-        effective,
-        warnings,
-    } = load(&sources(args, emulator.addresses().gateway)).map_err(|error| {
+    let loaded = load(&sources(args, emulator.addresses().gateway)).map_err(|error| {
         complain(&error);
         Exit::Internal
     })?;
-    let configuration = render_check(&Loaded {
-        config: config.clone(),
-        effective,
-        warnings,
-    });
-    let rotation = Rotation::fixed(&config.credentials, &secret);
-    let server =
-        Server::bind_as(config, rotation, configuration, Clock::system()).map_err(refused)?;
+    let rotation = Rotation::fixed(&loaded.config.credentials, &secret);
+    let server = Server::bind_as(loaded, Some(rotation), Clock::system()).map_err(refused)?;
     let lifecycle: Lifecycle = server.lifecycle();
     leave_on_signals(lifecycle)?;
 

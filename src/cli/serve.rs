@@ -2,13 +2,15 @@
 
 use std::{panic::PanicHookInfo, sync::Arc};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::Notify,
+};
 
-use super::{Exit, check::render_check, complain, run_on_threads, sources::ConfigArgs};
+use super::{Exit, complain, run_on_threads, sources::ConfigArgs};
 use crate::{
     clock::Clock,
     config::{Config, load},
-    journal::Journal,
     lifecycle::{Lifecycle, Stage},
     listener::raise_open_files,
     server::{Server, StartError},
@@ -23,7 +25,8 @@ pub(crate) struct ServeArgs {
 }
 
 pub(super) fn run(args: &ServeArgs) -> Exit {
-    let loaded = match load(&args.config.sources()) {
+    let sources = args.config.sources();
+    let loaded = match load(&sources) {
         Ok(loaded) => loaded,
         Err(error) => {
             complain(&error);
@@ -43,9 +46,8 @@ pub(super) fn run(args: &ServeArgs) -> Exit {
     }
     warn_of_few_files(&loaded.config);
     let threads = loaded.config.threads;
-    let configuration = render_check(&loaded);
-    let server = match Server::bind(loaded.config, configuration, Clock::system()) {
-        Ok(server) => server,
+    let server = match Server::bind(loaded, Clock::system()) {
+        Ok(server) => server.reloading(sources),
         Err(error) => {
             complain(&error);
             return match error {
@@ -79,7 +81,7 @@ async fn serve(server: Server) -> Exit {
     if let Err(exit) = leave_on_signals(server.lifecycle()) {
         return exit;
     }
-    if let Err(exit) = reopen_on_hangup(server.journal()) {
+    if let Err(exit) = notify_of_hangups(server.hangup()) {
         return exit;
     }
     let addresses = server.addresses();
@@ -119,23 +121,16 @@ pub(super) fn leave_on_signals(lifecycle: Lifecycle) -> Result<(), Exit> {
     Ok(())
 }
 
-/// Makes SIGHUP the sign that the journal was moved away and is to be begun anew; without a journal it does nothing, where
-/// the system's default would end the process.
-fn reopen_on_hangup(journal: Option<Arc<Journal>>) -> Result<(), Exit> {
+/// Passes SIGHUP on, whose default would end the process.
+fn notify_of_hangups(server: Arc<Notify>) -> Result<(), Exit> {
     let Ok(mut hangup) = signal(SignalKind::hangup()) else {
         complain(&"the system refused to deliver signals");
         return Err(Exit::System);
     };
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
-            tracing::info!(
-                signal = "SIGHUP",
-                journal = journal.is_some(),
-                "reopening the journal"
-            );
-            if let Some(journal) = &journal {
-                journal.reopen();
-            }
+            tracing::info!(signal = "SIGHUP", "told to reload");
+            server.notify_one();
         }
     });
     Ok(())

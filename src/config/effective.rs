@@ -31,6 +31,19 @@ pub struct Entry {
 }
 
 impl Effective {
+    /// The keys whose values differ in `other`, in order.
+    pub fn changes(&self, other: &Self) -> Vec<String> {
+        let value = |of: &Self, key: &str| {
+            let entry = of.entries.iter().find(|entry| entry.key == key);
+            // Where nothing is written, the origin says what holds.
+            entry.map(|e| e.value.clone().unwrap_or_else(|| e.origin.clone()))
+        };
+        let keys = schema::KEYS.iter().map(|key| key.path.as_str());
+        keys.filter(|key| value(self, key) != value(other, key))
+            .map(str::to_owned)
+            .collect()
+    }
+
     pub(super) fn of(config: &Config, settings: &Settings) -> Self {
         let keys = schema::KEYS.iter();
         Self {
@@ -118,6 +131,11 @@ fn matters(path: &str, config: &Config) -> bool {
         }
         _ => true,
     }
+}
+
+/// Whether a value of that key is read at the start only.
+pub fn is_read_at_start(key: &str) -> bool {
+    schema::key(key).is_some_and(|key| key.at_start)
 }
 
 impl fmt::Display for Effective {

@@ -8,7 +8,7 @@ use super::{
     Limits, LogFormat, ProxyConfig, RouteConfig, Shutdown, UpstreamConfig,
     layers::DEFAULT,
     listeners::file_path,
-    quantity::{count, duration, show_duration, size},
+    quantity::{boolean, count, duration, show_duration, size},
     reader::Reader,
     schema::MAX_THREADS,
 };
@@ -135,14 +135,15 @@ pub(super) fn read_shutdown(
 }
 
 /// Reads `threads` and `log_format`.
-pub(super) fn read_process(reader: &mut Reader<'_>) -> Option<(usize, Option<LogFormat>)> {
+pub(super) fn read_process(reader: &mut Reader<'_>) -> Option<(usize, Option<LogFormat>, bool)> {
     let threads = reader.required("threads", |text| count(text, 1..=MAX_THREADS));
     let log_format = reader.optional("log_format", |text| match text {
         "json" => Ok(LogFormat::Json),
         "pretty" => Ok(LogFormat::Pretty),
         _ => Err("must be json or pretty".to_owned()),
     });
-    Some((threads?, log_format?))
+    let reload_on_change = reader.required("reload_on_change", boolean);
+    Some((threads?, log_format?, reload_on_change?))
 }
 
 /// What `shutdown_limit` is where nobody set it, and how that is said.

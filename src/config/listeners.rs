@@ -49,7 +49,9 @@ fn listener(reader: &mut Reader<'_>, name: &str) -> Option<Option<Listener>> {
     let mode = reader.required(&path("socket_mode"), socket_mode);
     let hosts = reader.list(&path("hosts"), host_name);
     let place = place?;
-    if name == "admin" && matches!(&place, Place::Tcp(address) if !is_loopback(address)) {
+    if name == "admin"
+        && matches!(&place, Place::Tcp(address) if !Address::Tcp(*address).is_loopback_ip())
+    {
         reader.reject(
             &path("address"),
             "must be a loopback address or unix:/path: whoever reaches this listener can stop the proxy",
@@ -121,7 +123,7 @@ fn collide(a: &Address, b: &Address) -> bool {
 fn warn_of_strangers(proxy: &Address, warnings: &mut Vec<String>) {
     const WRITABLE_BY_OTHERS: u32 = 0o002;
     match proxy {
-        Address::Tcp(address) if !is_loopback(address) => warnings.push(
+        Address::Tcp(_) if !proxy.is_loopback_ip() => warnings.push(
             "listeners.proxy.address is not a loopback address and nothing authenticates callers: \
              any host that can reach it can have payments signed"
                 .to_owned(),
@@ -132,10 +134,6 @@ fn warn_of_strangers(proxy: &Address, warnings: &mut Vec<String>) {
         ),
         Address::Tcp(_) | Address::Unix { .. } => {}
     }
-}
-
-fn is_loopback(address: &SocketAddr) -> bool {
-    address.ip().to_canonical().is_loopback()
 }
 
 /// `text` as a file's path.

@@ -4,6 +4,7 @@
 //! hidden in it. All else is read to the end. Only the configuration file is opened, no secret.
 
 use std::{
+    fmt,
     fs::File,
     io::Read,
     path::{Path, PathBuf},
@@ -54,6 +55,22 @@ pub struct Loaded {
     pub effective: Effective,
     /// What is allowed and probably not meant.
     pub warnings: Vec<String>,
+    /// What stood in the file, if there is one.
+    pub text: Option<Vec<u8>>,
+}
+
+/// The effective configuration as a file that says the same again, and the warnings as comments below.
+impl fmt::Display for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.effective.fmt(f)?;
+        for warning in &self.warnings {
+            write!(f, "\n# warning: {warning}")?;
+        }
+        if self.warnings.is_empty() {
+            return Ok(());
+        }
+        f.write_str("\n")
+    }
 }
 
 /// Of the process environment the variables that set keys, and those that name a proxy.
@@ -75,10 +92,27 @@ pub fn process_environment() -> Vec<(String, String)> {
 ///
 /// All that is wrong, at once.
 pub fn load(sources: &Sources) -> Result<Loaded, LoadError> {
+    load_with(sources, sources.file.as_deref().map(read_file))
+}
+
+/// The same, of a file that has been read: what is in it, or why that cannot be read.
+///
+/// # Errors
+///
+/// All that is wrong, at once.
+pub fn load_with(
+    sources: &Sources,
+    text: Option<Result<Vec<u8>, String>>,
+) -> Result<Loaded, LoadError> {
     let mut mistakes = Mistakes::default();
-    let file = match &sources.file {
-        Some(path) => of_file(path, &mut mistakes),
-        None => Some(Layer::default()),
+    let name = sources.file.as_deref().unwrap_or(Path::new(""));
+    let (file, text) = match text {
+        Some(Ok(text)) => (of_file(name, &text, &mut mistakes), Some(text)),
+        Some(Err(remedy)) => {
+            mistakes.note("", name.display().to_string(), remedy);
+            (None, None)
+        }
+        None => (Some(Layer::default()), None),
     };
     let environment = layers::of_environment(&sources.environment, &mut mistakes);
     let flags = layers::of_flags(&sources.flags, &mut mistakes);
@@ -100,6 +134,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, LoadError> {
             effective: Effective::of(&config, &settings),
             config,
             warnings,
+            text,
         }),
         _ => Err(mistakes.into_error()),
     }
@@ -125,7 +160,7 @@ fn read(
     let max_response_bytes = upstream.as_ref().map(|u| u.max_response_bytes);
     let limits = limits::read_limits(reader, max_response_bytes);
     let headers = headers::read(reader);
-    let (threads, log_format) = process?;
+    let (threads, log_format, reload_on_change) = process?;
     let (environment, routes) = routes?;
     Some(Config {
         environment,
@@ -139,27 +174,29 @@ fn read(
         shutdown: shutdown?,
         log_format,
         threads,
+        reload_on_change,
     })
 }
 
-fn of_file(path: &Path, mistakes: &mut Mistakes) -> Option<Layer> {
+fn of_file(path: &Path, text: &[u8], mistakes: &mut Mistakes) -> Option<Layer> {
     let file = path.display().to_string();
-    match text_of(path) {
-        Ok(text) => {
-            let entries = yaml::parse(&file, &text, mistakes)?;
-            Some(layers::of_file(&file, &entries, mistakes))
-        }
-        Err(remedy) => {
-            mistakes.note("", file, remedy);
-            None
-        }
-    }
+    let Ok(text) = str::from_utf8(text) else {
+        mistakes.note("", file, "is not UTF-8");
+        return None;
+    };
+    let entries = yaml::parse(&file, text, mistakes)?;
+    Some(layers::of_file(&file, &entries, mistakes))
 }
 
 /// No configuration is this large; a device or a log file named by mistake may be.
 const LARGEST_FILE: u64 = 1 << 20;
 
-fn text_of(path: &Path) -> Result<String, String> {
+/// Reads a configuration file.
+///
+/// # Errors
+///
+/// What is wrong with the file, in words that follow its name.
+pub fn read_file(path: &Path) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(LARGEST_FILE + 1).read_to_end(&mut bytes))
@@ -168,7 +205,7 @@ fn text_of(path: &Path) -> Result<String, String> {
     if bytes.len() as u64 > LARGEST_FILE {
         return Err("is larger than 1 MiB; no configuration is".to_owned());
     }
-    String::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())
+    Ok(bytes)
 }
 
 #[cfg(test)]

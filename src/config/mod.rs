@@ -28,8 +28,8 @@ mod samples;
 mod schema;
 mod yaml;
 
-pub use effective::{Effective, Entry};
-pub use load::{Flag, Loaded, Sources, load, process_environment};
+pub use effective::{Effective, Entry, is_read_at_start};
+pub use load::{Flag, Loaded, Sources, load, load_with, process_environment, read_file};
 pub use mistake::{LoadError, Mistake};
 pub use no_proxy::Bypass;
 pub use proxy::{ProxyConfig, ProxyCredentials, userinfo};
@@ -66,6 +66,8 @@ pub struct Config {
     pub log_format: Option<LogFormat>,
     /// Worker threads.
     pub threads: usize,
+    /// Whether the configuration file is taken anew when it changes.
+    pub reload_on_change: bool,
 }
 
 /// The sockets to listen on.
@@ -102,8 +104,15 @@ pub enum Address {
     },
 }
 
+impl Address {
+    /// Whether only this host can reach it over IP. A Unix socket has no `Host` to be deceived by.
+    pub fn is_loopback_ip(&self) -> bool {
+        matches!(self, Self::Tcp(address) if address.ip().to_canonical().is_loopback())
+    }
+}
+
 /// Whose signature stands under each request.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credentials {
     /// Ingo's name for the integration; visible ASCII without `"` and `\`.
     pub username: String,
@@ -120,7 +129,7 @@ pub struct Credentials {
 }
 
 /// A credential that Ingo will accept in place of the current one, at a moment of its choosing.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NextCredential {
     /// Ingo's name for the integration; the former one may stay.
     pub username: String,
@@ -174,7 +183,7 @@ pub struct Safety {
 }
 
 /// The waits and the budget of repeats.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Repeats {
     /// The upper bound of the first wait.
     pub backoff_base: Duration,
@@ -187,7 +196,7 @@ pub struct Repeats {
 }
 
 /// Where an `Idempotency-Key` comes from that the caller did not send.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Idempotency {
     /// A new V4 UUID per exchange.
     Generate,
@@ -217,7 +226,7 @@ pub struct CircuitBreaker {
 }
 
 /// How many requests are sent in a second.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {
     /// In the long run.
     pub per_second: NonZeroU32,
@@ -237,7 +246,7 @@ pub struct Origin {
 }
 
 /// How upstream connections are made and kept.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamConfig {
     /// TCP connect may take this long.
     pub connect_timeout: Duration,

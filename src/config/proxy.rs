@@ -22,7 +22,7 @@ const USERNAME: &str = "upstream.proxy.username";
 const PASSWORD_FILE: &str = "upstream.proxy.password_file";
 
 /// The HTTP proxy through which upstreams are reached by CONNECT (RFC 9110 §9.3.6).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProxyConfig {
     /// Its host.
     pub host: String,

@@ -25,6 +25,8 @@ pub(super) struct Key {
     pub(super) flag: Option<&'static str>,
     /// What holds where the key is not set and has no default.
     pub(super) unset: &'static str,
+    /// Whether it is read at the start only: a reload that changes it is refused.
+    pub(super) at_start: bool,
 }
 
 impl Key {
@@ -35,6 +37,7 @@ impl Key {
             list: false,
             flag: None,
             unset: "not set",
+            at_start: false,
         }
     }
 
@@ -67,6 +70,12 @@ impl Key {
         self
     }
 
+    /// What it decides is made once: sockets, threads, files that are open.
+    fn at_start(mut self) -> Self {
+        self.at_start = true;
+        self
+    }
+
     /// The environment variable that sets this key.
     pub(super) fn variable(&self) -> String {
         format!(
@@ -90,10 +99,13 @@ pub(super) static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
             .or_else("not set: every enabled route has a URL"),
         Key::scalar("threads")
             .flag("--threads")
-            .or(default_threads()),
+            .or(default_threads())
+            .at_start(),
         Key::scalar("log_format")
             .flag("--log-format")
-            .or_else("default: pretty on a terminal, json otherwise"),
+            .or_else("default: pretty on a terminal, json otherwise")
+            .at_start(),
+        Key::scalar("reload_on_change").or("false").at_start(),
         Key::scalar("shutdown_delay").or("0s"),
         Key::scalar("shutdown_limit"),
     ];
@@ -103,9 +115,10 @@ pub(super) static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
         ("admin", "off", "--admin-listen"),
     ] {
         let path = |key| format!("listeners.{listener}.{key}");
-        keys.push(Key::scalar(path("address")).or(address).flag(flag));
-        keys.push(Key::scalar(path("socket_mode")).or("0600"));
-        keys.push(Key::list(path("hosts")));
+        let address = Key::scalar(path("address")).or(address).flag(flag);
+        let mode = Key::scalar(path("socket_mode")).or("0600");
+        let hosts = Key::list(path("hosts"));
+        keys.extend([address, mode, hosts].map(Key::at_start));
     }
     keys.extend([
         Key::scalar("credentials.username").flag("--username"),
@@ -158,16 +171,20 @@ pub(super) static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
     }
     keys.extend([
         Key::scalar("limits.body_bytes").or("1MiB"),
-        Key::scalar("limits.header_bytes").or("32KiB"),
+        Key::scalar("limits.header_bytes").or("32KiB").at_start(),
         Key::scalar("limits.target_bytes").or("8KiB"),
-        Key::scalar("limits.header_deadline").or("10s"),
+        Key::scalar("limits.header_deadline").or("10s").at_start(),
         Key::scalar("limits.body_deadline").or("10s"),
         Key::scalar("limits.exchanges_in_flight").or("1024"),
         Key::scalar("limits.queue_length").or("256"),
         Key::scalar("limits.queue_wait").or("100ms"),
-        Key::scalar("limits.inbound_connections").or("10000"),
-        Key::scalar("limits.inbound_idle_timeout").or("75s"),
-        Key::scalar("limits.buffered_bytes").or("64MiB"),
+        Key::scalar("limits.inbound_connections")
+            .or("10000")
+            .at_start(),
+        Key::scalar("limits.inbound_idle_timeout")
+            .or("75s")
+            .at_start(),
+        Key::scalar("limits.buffered_bytes").or("64MiB").at_start(),
         Key::scalar("limits.followers_per_key").or("64"),
         Key::scalar("repeats.backoff_base").or("50ms"),
         Key::scalar("repeats.backoff_cap").or("2s"),
@@ -176,8 +193,10 @@ pub(super) static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
         Key::scalar("idempotency.policy").or("generate"),
         Key::scalar("idempotency.secret_file").or_else("not set: only derive needs one"),
         Key::scalar("idempotency.secret_env").or_else("not set: only derive needs one"),
-        Key::scalar("journal.file").or_else("not set: no journal is kept"),
-        Key::scalar("journal.fsync").or("true"),
+        Key::scalar("journal.file")
+            .or_else("not set: no journal is kept")
+            .at_start(),
+        Key::scalar("journal.fsync").or("true").at_start(),
         Key::scalar("circuit_breaker.failures").or("5"),
         Key::scalar("circuit_breaker.open_for").or("5s"),
         Key::scalar("rate_limit.per_second").or("off"),
@@ -323,6 +342,16 @@ mod tests {
                 key.path
             );
         }
+    }
+
+    #[test]
+    fn the_keys_that_need_a_restart_are_those_that_the_documentation_names() {
+        let page = include_str!("../../docs/reload.md");
+        let (_, table) = page.split_once("<!-- keys that need").expect("the table");
+        let (table, _) = table.split_once("<!-- end -->").expect("its end");
+        let named: HashSet<_> = table.split('`').skip(1).step_by(2).collect();
+        let fixed = KEYS.iter().filter(|key| key.at_start);
+        assert_eq!(named, fixed.map(|key| key.path.as_str()).collect());
     }
 
     #[test]

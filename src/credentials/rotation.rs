@@ -313,10 +313,10 @@ impl Rotation {
 fn remedy(part: Part) -> &'static str {
     match part {
         Part::Next => {
-            "put it in credentials.username and credentials.secret_file before this process is started again, and leave next_username and next_secret_file out until Ingo issues another"
+            "put it in credentials.username and credentials.secret_file, leave next_username and next_secret_file out until Ingo issues another, and reload"
         }
         Part::Current | Part::ApiKey => {
-            "leave next_username and next_secret_file out, or put there what Ingo issues next"
+            "leave next_username and next_secret_file out, or put there what Ingo issues next, and reload"
         }
     }
 }

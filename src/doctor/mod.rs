@@ -50,7 +50,7 @@ pub async fn examine(loaded: &Loaded, probe: bool, clock: &Clock) -> Report {
     let credential = rotation.map(|rotation| rotation.signing(None));
     let any_tls = config.routes.iter().any(|r| r.upstream.tls);
     let trusted = any_tls.then(|| Roots::load(config)).transpose();
-    let prepared = trusted.and_then(|roots| Ok((roots, Upstreams::new(config)?)));
+    let prepared = trusted.and_then(|roots| Ok((roots, Upstreams::new(config, None)?)));
     let (roots, upstreams) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => {

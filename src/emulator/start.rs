@@ -177,8 +177,8 @@ impl Builder {
     /// # Errors
     /// [`StartError`], with nothing left running.
     pub async fn start(self) -> Result<Emulator, StartError> {
-        if let Some(Address::Tcp(address)) = &self.control
-            && !address.ip().to_canonical().is_loopback()
+        if let Some(control @ Address::Tcp(address)) = &self.control
+            && !control.is_loopback_ip()
         {
             return Err(StartError::ControlExposed(*address));
         }
@@ -204,8 +204,8 @@ impl Builder {
             gateway,
             control: control.as_ref().map(|bound| bound.address.clone()),
         };
-        if let Some(bound) = control {
-            let hosts = Hosts::of(&bound.address, &[]);
+        if let (Some(bound), Some(address)) = (control, &self.control) {
+            let hosts = Hosts::of(address, &[]);
             let listening = Listening {
                 name: "control",
                 bound,

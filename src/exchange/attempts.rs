@@ -58,7 +58,12 @@ impl Proxy {
             return Ok(None);
         };
         let money = scope.route.class().moves_money();
-        self.keys.join(scope, !money).map(Some).map_err(|_in_flight| {
+        let followers = if money {
+            0
+        } else {
+            self.limits.followers_per_key
+        };
+        self.keys.join(scope, followers).map(Some).map_err(|_in_flight| {
             if money {
                 Rejection::unsent(Code::InFlight, "a request with this Idempotency-Key is being processed; wait for its answer before asking again")
             } else {

@@ -1,7 +1,7 @@
 //! Which `Host` a listener answers to.
 
 use super::Rejection;
-use crate::{listener::BoundAddress, problem::Code};
+use crate::{config::Address, problem::Code};
 
 /// The names that requests on one listener may be addressed to.
 #[derive(Clone, Debug)]
@@ -13,7 +13,7 @@ pub struct Hosts {
 
 impl Hosts {
     /// The names for a listener at `address`, beside those that are `configured`.
-    pub fn of(address: &BoundAddress, configured: &[String]) -> Self {
+    pub fn of(address: &Address, configured: &[String]) -> Self {
         Self {
             loopback_only: address.is_loopback_ip(),
             configured: configured.to_vec(),
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn on_loopback_only_loopback_and_configured_names_are_answered() {
-        let address = BoundAddress::Tcp(([127, 0, 0, 1], 8646).into());
+        let address = Address::Tcp(([127, 0, 0, 1], 8646).into());
         let hosts = Hosts::of(&address, &["ingo.internal".to_owned()]);
         for good in [
             "localhost",
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn other_listeners_answer_to_every_name() {
-        let address = BoundAddress::Tcp(([0, 0, 0, 0], 8646).into());
+        let address = Address::Tcp(([0, 0, 0, 0], 8646).into());
         assert!(
             Hosts::of(&address, &[])
                 .check(Some(b"evil.example"))

@@ -24,7 +24,6 @@ pub(super) struct Scope {
 #[derive(Debug)]
 pub(crate) struct Keys {
     lines: Mutex<HashMap<Scope, Line>>,
-    followers: usize,
 }
 
 /// Who uses one key: one is served, the others stand behind it, first come first served.
@@ -47,17 +46,15 @@ pub(super) struct Place<'a> {
 pub(super) struct InFlight;
 
 impl Keys {
-    /// A table in which `followers` may wait for one key.
-    pub(crate) fn new(followers: usize) -> Self {
+    /// An empty table.
+    pub(crate) fn new() -> Self {
         Self {
             lines: Mutex::new(HashMap::new()),
-            followers,
         }
     }
 
-    /// Joins the line of a key; `may_wait` is false on routes where waiting is not offered.
-    pub(super) fn join(&self, scope: Scope, may_wait: bool) -> Result<Place<'_>, InFlight> {
-        let followers = if may_wait { self.followers } else { 0 };
+    /// Joins the line of a key, in which `followers` may wait behind the one that is served.
+    pub(super) fn join(&self, scope: Scope, followers: usize) -> Result<Place<'_>, InFlight> {
         let mut lines = self.lock();
         let turn = match lines.entry(scope.clone()) {
             Entry::Vacant(free) => free
@@ -132,12 +129,12 @@ mod tests {
 
     #[tokio::test]
     async fn followers_take_their_turns_one_after_the_other_and_the_line_ends_empty() {
-        let keys = Keys::new(2);
-        let first = keys.join(scope("k"), true).expect("the first");
-        let second = keys.join(scope("k"), true).expect("a follower");
-        let third = keys.join(scope("k"), true).expect("a follower");
+        let keys = Keys::new();
+        let first = keys.join(scope("k"), 2).expect("the first");
+        let second = keys.join(scope("k"), 2).expect("a follower");
+        let third = keys.join(scope("k"), 2).expect("a follower");
         assert_eq!(
-            keys.join(scope("k"), true).err(),
+            keys.join(scope("k"), 2).err(),
             Some(InFlight),
             "two may wait"
         );
@@ -153,12 +150,12 @@ mod tests {
 
     #[test]
     fn where_waiting_is_not_offered_a_second_is_refused_at_once() {
-        let keys = Keys::new(64);
-        let first = keys.join(scope("k"), false).expect("the first");
-        assert_eq!(keys.join(scope("k"), false).err(), Some(InFlight));
-        assert!(keys.join(scope("other"), false).is_ok());
+        let keys = Keys::new();
+        let first = keys.join(scope("k"), 0).expect("the first");
+        assert_eq!(keys.join(scope("k"), 0).err(), Some(InFlight));
+        assert!(keys.join(scope("other"), 0).is_ok());
         drop(first);
-        assert!(keys.join(scope("k"), false).is_ok());
+        assert!(keys.join(scope("k"), 0).is_ok());
     }
 
     /// Names the process of its own in which the table is measured, so that no other test's memory is counted.
@@ -197,11 +194,11 @@ mod tests {
         if std::env::var_os(ALONE).is_none() {
             return;
         }
-        let keys = Keys::new(64);
+        let keys = Keys::new();
         let mut places = Vec::with_capacity(KEYS);
         let names = (0..KEYS).map(|n| format!("{n:036}"));
         let before = resident();
-        places.extend(names.map(|name| keys.join(scope(&name), true).expect("the first")));
+        places.extend(names.map(|name| keys.join(scope(&name), 64).expect("the first")));
         let during = resident();
         println!("\nbytes per key: {}", (during - before) / KEYS);
         assert_eq!(keys.lock().len(), KEYS);

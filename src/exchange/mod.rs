@@ -20,6 +20,7 @@ mod session;
 
 use std::{sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use pingora::{http::ResponseHeader, protocols::http::ServerSession};
 use tokio::time::Instant;
@@ -43,7 +44,7 @@ use crate::{
     upstream::Upstream,
 };
 
-/// What all exchanges of one proxy listener share.
+/// What all exchanges of one proxy listener share that began under the same configuration.
 #[derive(Debug)]
 pub struct Proxy {
     /// The enabled routes.
@@ -59,15 +60,15 @@ pub struct Proxy {
     /// The bound of all bodies.
     pub(crate) memory: Memory,
     /// The bound of all exchanges.
-    pub(crate) turns: Turns,
+    pub(crate) turns: Arc<Turns>,
     /// The keys in flight.
-    pub(crate) keys: Keys,
+    pub(crate) keys: Arc<Keys>,
     /// Where a key comes from that the caller did not send.
     pub(crate) key_source: KeySource,
     /// The environment's name, or the upstream where there is none: part of a derived key.
     pub(crate) environment: String,
     /// How many requests may be sent in a second.
-    pub(crate) pace: Option<Pace>,
+    pub(crate) pace: Option<Arc<Pace>>,
     /// Where calls that move money are recorded.
     pub(crate) journal: Option<Arc<Journal>>,
     /// By how much the signing clock may be corrected; `None`: not at all.
@@ -78,6 +79,29 @@ pub struct Proxy {
     pub(crate) metrics: Arc<Metrics>,
     /// The date that is signed.
     pub(crate) clock: Clock,
+    /// The configuration as people may see it.
+    pub(crate) configuration: String,
+}
+
+/// The proxy as it is configured now. An exchange takes it once and keeps what it began with.
+#[derive(Clone, Debug)]
+pub struct Current(Arc<ArcSwap<Proxy>>);
+
+impl Current {
+    /// Begins with `proxy`.
+    pub(crate) fn new(proxy: Arc<Proxy>) -> Self {
+        Self(Arc::new(ArcSwap::new(proxy)))
+    }
+
+    /// What exchanges that begin now go by.
+    pub(crate) fn load(&self) -> Arc<Proxy> {
+        self.0.load_full()
+    }
+
+    /// Has exchanges that begin from now on go by `proxy`.
+    pub(crate) fn replace(&self, proxy: Arc<Proxy>) {
+        self.0.store(proxy);
+    }
 }
 
 /// An enabled route and where it leads.

@@ -19,7 +19,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Proxy, Rejection, Reply, body::overloaded, broken};
+use super::{Current, Proxy, Rejection, Reply, body::overloaded, broken};
 use crate::{
     framing,
     lifecycle::Stage,
@@ -43,17 +43,17 @@ const H2_HEADER_BYTES: usize = 16 * 1024;
 /// [`Proxy`] as Pingora's application.
 #[derive(Debug)]
 pub struct ProxyApp {
-    proxy: Arc<Proxy>,
+    current: Current,
     options: HttpServerOptions,
 }
 
 impl ProxyApp {
-    /// Serves `proxy` over HTTP/1.1 and cleartext HTTP/2.
-    pub fn new(proxy: Arc<Proxy>) -> Self {
+    /// Serves the current proxy over HTTP/1.1 and HTTP/2.
+    pub fn new(current: Current) -> Self {
         let mut options = HttpServerOptions::default();
         options.h2c = true;
-        options.h2_idle_timeout = Some(proxy.limits.inbound_idle_timeout);
-        Self { proxy, options }
+        options.h2_idle_timeout = Some(current.load().limits.inbound_idle_timeout);
+        Self { current, options }
     }
 }
 
@@ -64,9 +64,10 @@ impl HttpServerApp for ProxyApp {
         mut session: ServerSession,
         _shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
-        let proxy = &self.proxy;
-        proxy.prepare(&mut session);
+        self.current.load().prepare(&mut session);
         let read = read_head(&mut session).await;
+        // Taken once its head is here: a connection that idled through a reload must not bring back what was before.
+        let proxy = &self.current.load();
         let _running = proxy.lifecycle.begin();
         let mut trail = Trail::begin(Instant::now());
         let result = match read {
@@ -103,7 +104,8 @@ impl HttpServerApp for ProxyApp {
         let mut options = default_h2_options();
         options.max_concurrent_streams(H2_STREAMS);
         options.max_header_list_size(
-            u32::try_from(self.proxy.limits.header_bytes.min(H2_HEADER_BYTES)).unwrap_or(u32::MAX),
+            u32::try_from(self.current.load().limits.header_bytes.min(H2_HEADER_BYTES))
+                .unwrap_or(u32::MAX),
         );
         Some(options)
     }

@@ -43,11 +43,6 @@ pub enum BoundAddress {
 }
 
 impl BoundAddress {
-    /// Whether only this host can reach it over IP. A Unix socket has no `Host` to be deceived by.
-    pub fn is_loopback_ip(&self) -> bool {
-        matches!(self, Self::Tcp(address) if address.ip().to_canonical().is_loopback())
-    }
-
     /// Removes what the socket leaves behind in the file system.
     pub fn clean_up(&self) {
         if let Self::Unix { path, file, .. } = self

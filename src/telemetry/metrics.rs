@@ -41,6 +41,7 @@ pub struct Metrics {
     in_flight: Cells<IntGaugeVec, IntGauge>,
     buffered: IntGauge,
     queue: IntGauge,
+    last_reload: IntGauge,
     panics: IntCounter,
     dropped_lines: IntCounter,
 }
@@ -103,7 +104,13 @@ impl Metrics {
         build
             .with_label_values(&[env!("CARGO_PKG_VERSION"), revision])
             .set(1);
+        let last_reload = register.gauge(
+            "config_last_reload_successful",
+            "1 where the configuration in use is the one that was last asked for, 0 where that was refused.",
+        );
+        last_reload.set(1);
         Self {
+            last_reload,
             exchanges: Cells::new(
                 register.counters(
                     "exchanges_total",
@@ -281,6 +288,21 @@ impl Metrics {
             .set(loaded_at);
         let counter = self.credential_failures.with_label_values(&[TENANT]);
         counter.inc_by(failures.saturating_sub(counter.get()));
+    }
+
+    /// Takes note of how a reload went. Of upstreams that are there no longer nothing is told any more.
+    pub fn reloaded(&self, successfully: bool) {
+        self.last_reload.set(i64::from(successfully));
+        if successfully {
+            for gauges in [&self.circuits, &self.skews, &self.unresolved] {
+                gauges.reset();
+            }
+        }
+    }
+
+    /// Whether the configuration in use is not the one that was last asked for.
+    pub fn last_reload_failed(&self) -> bool {
+        self.last_reload.get() == 0
     }
 
     /// Everything in the Prometheus text format, version 0.0.4.

@@ -1,265 +1,26 @@
-//! Secrets that change while the proxy runs: the real binary, an emulated Ingo that drops credentials when it likes, and
-//! callers that must not notice.
-//!
-//! Nothing sleeps to wait for something: what must have happened is asked for until it has, within a bound.
-
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test that cannot set up its files has failed"
-)]
-
-#[allow(
-    dead_code,
-    unreachable_pub,
-    unused_imports,
-    reason = "the support is another test's"
-)]
-#[path = "it/support/mod.rs"]
-mod support;
+//! Secrets that change, and an Ingo that drops credentials.
 
 use std::{
     collections::HashSet,
     fs,
     io::Write as _,
     os::unix::fs::symlink,
-    path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    thread,
+    path::Path,
     time::{Duration, Instant},
 };
 
-use ingo_signing_proxy::{emulator::Emulator, secret::Secret};
 use serde_json::json;
-use tempfile::TempDir;
-use tokio::runtime::Runtime;
 
-use support::{Client, PATIENCE, Post, Proxy};
+use crate::{
+    stage::{
+        CALLERS, Ingo, Load, Mounted, USERNAME, become_true, body, lines_with, proxy, readyz,
+        readyz_says, succeeds,
+    },
+    support::{PATIENCE, Post, Proxy},
+};
 
-const USERNAME: &str = "acme";
-const CALLERS: usize = 32;
 /// Within which a new secret must be the only one in use (issue 5).
 const IN_USE_WITHIN: Duration = Duration::from_secs(2);
-
-fn secret(text: &str) -> Secret {
-    Secret::new(text.as_bytes().to_vec())
-}
-
-/// A body that the emulator accepts.
-fn body(id: &str) -> String {
-    json!({
-        "participant_unique_id1": id,
-        "recipient_information": {
-            "first_name": "Ada", "last_name": "Lovelace", "address_line1": "1 Main St",
-            "city": "Atlanta", "state": "GA", "zip_code": "30313"
-        }
-    })
-    .to_string()
-}
-
-/// An emulated Ingo on a runtime of its own.
-struct Ingo {
-    emulator: Emulator,
-    _runtime: Runtime,
-}
-
-impl Ingo {
-    fn accepting(credentials: &[(&str, &str)]) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .unwrap();
-        let (username, first) = credentials[0];
-        let emulator = runtime
-            .block_on(Emulator::builder(username, secret(first)).start())
-            .unwrap();
-        let ingo = Self {
-            emulator,
-            _runtime: runtime,
-        };
-        ingo.accept(credentials);
-        ingo
-    }
-
-    fn accept(&self, credentials: &[(&str, &str)]) {
-        let credentials: Vec<_> = credentials.iter().map(|(u, s)| (*u, secret(s))).collect();
-        self.emulator.accept(&credentials);
-    }
-
-    fn url(&self) -> String {
-        format!("http://{}", self.emulator.addresses().gateway)
-    }
-}
-
-/// A directory as Kubernetes mounts a Secret: `<name>` → `..data/<name>` → `..<n>/<name>`.
-struct Mounted {
-    directory: TempDir,
-    version: u32,
-}
-
-impl Mounted {
-    fn new(files: &[(&str, &str)]) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let mut mounted = Self {
-            directory,
-            version: 0,
-        };
-        mounted.swap(files);
-        for (name, _) in files {
-            symlink(Path::new("..data").join(name), mounted.path(name)).unwrap();
-        }
-        mounted
-    }
-
-    /// As the kubelet does it: a new directory, a new link, the link renamed over the old one, the old directory removed.
-    fn swap(&mut self, files: &[(&str, &str)]) {
-        let root = self.directory.path();
-        let former = fs::read_link(root.join("..data")).ok();
-        self.version += 1;
-        let version = format!("..{}", self.version);
-        fs::create_dir(root.join(&version)).unwrap();
-        for (name, content) in files {
-            fs::write(root.join(&version).join(name), content).unwrap();
-        }
-        symlink(&version, root.join("..data_tmp")).unwrap();
-        fs::rename(root.join("..data_tmp"), root.join("..data")).unwrap();
-        if let Some(former) = former {
-            fs::remove_dir_all(root.join(former)).unwrap();
-        }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-}
-
-/// A proxy that reads its secret from `file`.
-fn proxy(ingo: &Ingo, file: &Path) -> support::Builder {
-    Proxy::to_url(&ingo.url())
-        .secret_file(None)
-        .argument("--secret-file")
-        .argument(file)
-}
-
-/// Callers that ask one after another on connections of their own, until they are told to stop.
-struct Load {
-    stop: Arc<AtomicBool>,
-    /// How many answers each caller has had.
-    answered: Arc<[AtomicU64]>,
-    /// Everything that a caller must not get.
-    failures: Arc<Mutex<Vec<String>>>,
-    callers: Vec<thread::JoinHandle<()>>,
-    began: Instant,
-}
-
-impl Load {
-    fn on(proxy: &Proxy) -> Self {
-        Self::of(CALLERS, proxy)
-    }
-
-    fn of(callers: usize, proxy: &Proxy) -> Self {
-        let load = Self {
-            stop: Arc::default(),
-            answered: (0..callers).map(|_| AtomicU64::new(0)).collect(),
-            failures: Arc::default(),
-            callers: Vec::new(),
-            began: Instant::now(),
-        };
-        let callers = (0..callers).map(|caller| {
-            let (stop, answered) = (load.stop.clone(), load.answered.clone());
-            let failures = load.failures.clone();
-            let mut client = Client::connect(proxy.address("proxy"));
-            thread::spawn(move || {
-                let post = Post::new(body(&format!("caller-{caller}")));
-                while !stop.load(Ordering::Relaxed) {
-                    let answer = client.post(&post);
-                    let text = answer.text();
-                    let well =
-                        text.contains(r#""status":100,"#) || text.contains(r#""status":101,"#);
-                    if answer.status != 200 || !well {
-                        failures
-                            .lock()
-                            .unwrap()
-                            .push(format!("{} {text}", answer.status));
-                    }
-                    answered[caller].fetch_add(1, Ordering::Relaxed);
-                }
-            })
-        });
-        let callers = callers.collect();
-        Self { callers, ..load }
-    }
-
-    /// Waits until each caller has begun and ended `count` exchanges after now, and the one that it is at.
-    fn passes(&self, count: u64) {
-        let before: Vec<_> = self
-            .answered
-            .iter()
-            .map(|a| a.load(Ordering::Relaxed))
-            .collect();
-        // The exchange that runs now began before.
-        become_true("every caller goes on", PATIENCE * 3, || {
-            let now = self.answered.iter().map(|a| a.load(Ordering::Relaxed));
-            now.zip(&before).all(|(now, before)| now > before + count)
-        });
-    }
-
-    fn total(&self) -> u64 {
-        self.answered
-            .iter()
-            .map(|a| a.load(Ordering::Relaxed))
-            .sum()
-    }
-
-    /// Stops the callers; fails if any of them noticed anything.
-    fn end(self, what: &str) {
-        let (total, seconds) = (self.total(), self.began.elapsed().as_secs_f64());
-        self.stop.store(true, Ordering::Relaxed);
-        for caller in self.callers {
-            caller.join().unwrap();
-        }
-        println!(
-            "{what}: {total} exchanges, {:.0} in a second",
-            total as f64 / seconds
-        );
-        let failures = self.failures.lock().unwrap();
-        let first = failures.iter().take(3).collect::<Vec<_>>();
-        assert!(
-            failures.is_empty(),
-            "{} of {total} failed: {first:#?}",
-            failures.len()
-        );
-    }
-}
-
-/// Asks until it is so; fails after `bound`. Answers how long it took.
-fn become_true(what: &str, bound: Duration, mut is: impl FnMut() -> bool) -> Duration {
-    let began = Instant::now();
-    while !is() {
-        assert!(began.elapsed() < bound, "not within {bound:?}: {what}");
-        // Not as often as possible: it is asked over the network, on a machine that is busy.
-        thread::park_timeout(Duration::from_millis(1));
-    }
-    began.elapsed()
-}
-
-fn readyz(proxy: &Proxy) -> String {
-    let answer = proxy.health("/readyz");
-    assert_eq!(answer.status, 200, "a broken file makes nobody unready");
-    answer.text()
-}
-
-fn readyz_says(proxy: &Proxy, what: &str) -> String {
-    let mut said = String::new();
-    become_true(what, PATIENCE, || {
-        said = readyz(proxy);
-        said.contains(what)
-    });
-    said
-}
 
 fn failures(proxy: &Proxy) -> f64 {
     let labels = [("tenant", "default")];
@@ -278,17 +39,6 @@ fn loaded_at(proxy: &Proxy) -> f64 {
 fn retried_for_the_credential(proxy: &Proxy) -> f64 {
     let labels = [("route", "create_session"), ("reason", "credential")];
     proxy.metrics().sum("ingo_proxy_retries_total", &labels)
-}
-
-fn lines_with(proxy: &Proxy, text: &str) -> usize {
-    let output = String::from_utf8_lossy(&proxy.output()).into_owned();
-    output.lines().filter(|line| line.contains(text)).count()
-}
-
-/// Whether an exchange succeeds now.
-fn succeeds(proxy: &Proxy) -> bool {
-    let answer = proxy.post(&Post::new(body("one")));
-    answer.text().contains(r#""status":100,"#)
 }
 
 #[test]

@@ -2,32 +2,35 @@
 //!
 //! What can fail at a start fails in [`Server::bind`], before anything is served, each with a message for people.
 
+mod assemble;
+mod reload;
+
 use std::{fmt, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use tokio::{
-    sync::watch,
+    sync::{Notify, watch},
     task::JoinSet,
     time::{sleep, timeout},
 };
 
+use self::{
+    assemble::{Assembly, Process},
+    reload::{Configured, Reload},
+};
 use crate::{
     admin::{Control, Health},
-    bounds::{Memory, Turns},
+    bounds::Memory,
     clock::Clock,
-    config::{Config, Idempotency, Limits, Listener, ProxyConfig, ProxyCredentials},
-    credentials::{Rotation, SecretError, pin, read_secret},
-    exchange::{
-        Destination, KeySource, Keys, Pace, Proxy, ProxyApp, hosts::Hosts, overloaded_connection,
-    },
-    idempotency::Deriver,
-    journal::{Journal, JournalError},
+    config::{Limits, Listener, Loaded, Shutdown, Sources},
+    credentials::{Rotation, SecretError},
+    exchange::{Current, Keys, ProxyApp, hosts::Hosts, overloaded_connection},
+    journal::JournalError,
     lifecycle::{Lifecycle, Stage},
     listener::{BindError, Bound, BoundAddress, ConnectionLimits, Listening, bind},
     problem::Code,
-    retry::{Backoff, Policy},
     telemetry::Metrics,
-    upstream::{RootsError, Upstreams},
-    watch::Watching,
+    upstream::RootsError,
 };
 
 /// The health and admin listeners serve a kubelet, a few scrapers, a person; whoever else connects must not keep those out.
@@ -43,16 +46,13 @@ const JOURNAL_CLOSE: Duration = Duration::from_secs(5);
 const FLUSH: Duration = Duration::from_secs(1);
 
 /// A proxy whose sockets are bound and whose credentials are loaded.
-#[derive(Debug)]
 pub struct Server {
-    proxy: Arc<Proxy>,
-    upstreams: Upstreams,
-    config: Config,
+    configured: Arc<Configured>,
+    sources: Option<Sources>,
+    hangup: Arc<Notify>,
     proxy_socket: Bound,
     health_socket: Bound,
     admin_socket: Option<Bound>,
-    configuration: String,
-    pinned: Option<Watching>,
 }
 
 /// Why a proxy could not start.
@@ -117,97 +117,61 @@ pub struct Addresses {
 }
 
 impl Server {
-    /// Loads credentials and roots, and binds every socket. `configuration` is what `/config` shows.
+    /// Loads credentials and roots, and binds every socket.
     ///
     /// # Errors
     /// [`StartError`], with nothing left running.
-    pub fn bind(config: Config, configuration: String, clock: Clock) -> Result<Self, StartError> {
-        let rotation = Rotation::load(&config.credentials)?;
-        Self::bind_as(config, rotation, configuration, clock)
+    pub fn bind(loaded: Loaded, clock: Clock) -> Result<Self, StartError> {
+        Self::bind_as(loaded, None, clock)
     }
 
-    /// As [`bind`](Self::bind), with a credential that is here already: the secret that `config` names is not read.
+    /// As [`bind`](Self::bind), with a credential that may be here already: then the secret that is named is not read.
     ///
     /// # Errors
     /// [`StartError`], with nothing left running.
     pub fn bind_as(
-        config: Config,
-        rotation: Rotation,
-        configuration: String,
+        loaded: Loaded,
+        rotation: Option<Rotation>,
         clock: Clock,
     ) -> Result<Self, StartError> {
-        let upstreams = Upstreams::new(&config)?;
-        if let Some(ProxyConfig {
-            credentials: Some(ProxyCredentials::File { password, .. }),
-            ..
-        }) = &config.upstream.proxy
-        {
-            // It is read anew for each connection; where it cannot be read at all, this is the time to say so.
-            read_secret(password)?;
-        }
-        let proxy_socket = bind(&config.listeners.proxy.address)?;
-        let health_socket = bind(&config.listeners.health.address)?;
-        let admin_socket = config
-            .listeners
-            .admin
-            .as_ref()
-            .map(|a| bind(&a.address))
-            .transpose()?;
-        let safety = &config.safety;
-        let moves_money = config.routes.iter().any(|r| r.route.class().moves_money());
-        let journal = safety.journal.as_ref().filter(|_| moves_money);
-        let journal = journal
-            .map(|j| Journal::open(j, clock.clone()))
-            .transpose()?;
-        let destinations = config.routes.iter().map(|route| Destination {
-            route: route.route,
-            upstream: upstreams.at(&route.upstream),
-            deadline: route.deadline,
-            attempt_timeout: route.attempt_timeout,
-            policy: Policy {
-                attempts: route.attempts,
-                money_after_write: route.danger_repeat_after_write,
-                backoff: Backoff {
-                    base: safety.repeats.backoff_base,
-                    cap: safety.repeats.backoff_cap,
-                },
-            },
-            disabled: route.disabled,
-        });
-        let limits = &config.limits;
-        let (key_source, pinned) = key_source(&safety.idempotency)?;
-        let proxy = Proxy {
-            routes: destinations.collect(),
-            key_source,
-            rotation: Arc::new(rotation),
-            hosts: hosts(&config.listeners.proxy, &proxy_socket),
-            headers: config.headers.clone(),
-            memory: Memory::new(limits.buffered_bytes),
-            turns: Turns::new(
-                limits.exchanges_in_flight,
-                limits.queue_length,
-                limits.queue_wait,
-            ),
-            keys: Keys::new(limits.followers_per_key),
-            environment: environment(&config),
-            pace: safety.rate_limit.map(Pace::new),
-            journal: journal.map(Arc::new),
-            max_clock_correction: safety.max_clock_correction,
-            limits: limits.clone(),
+        let listeners = loaded.config.listeners.clone();
+        let process = Process {
+            memory: Memory::new(loaded.config.limits.buffered_bytes),
+            keys: Arc::new(Keys::new()),
             lifecycle: Lifecycle::new(),
             metrics: Arc::new(Metrics::new()),
             clock,
         };
+        let assembly = Assembly::make(&process, loaded, rotation, None)?;
+        let proxy_socket = bind(&listeners.proxy.address)?;
+        let health_socket = bind(&listeners.health.address)?;
+        let admin = listeners.admin.as_ref();
+        let admin_socket = admin.map(|a| bind(&a.address)).transpose()?;
+        let current = Current::new(assembly.proxy.clone());
         Ok(Self {
-            proxy: Arc::new(proxy),
-            upstreams,
-            config,
+            configured: Arc::new(Configured {
+                process,
+                current,
+                assembly: Mutex::new(Arc::new(assembly)),
+            }),
+            sources: None,
+            hangup: Arc::default(),
             proxy_socket,
             health_socket,
             admin_socket,
-            configuration,
-            pinned,
         })
+    }
+
+    /// Whoever notifies this has the journal begun anew, which was moved away, and the configuration taken anew.
+    pub fn hangup(&self) -> Arc<Notify> {
+        self.hangup.clone()
+    }
+
+    /// Lets what it was configured from be taken anew.
+    #[must_use]
+    pub fn reloading(mut self, sources: Sources) -> Self {
+        self.sources = Some(sources);
+        self
     }
 
     /// Where it listens.
@@ -221,12 +185,7 @@ impl Server {
 
     /// By which it is told to leave, and asked how it stands.
     pub fn lifecycle(&self) -> Lifecycle {
-        self.proxy.lifecycle.clone()
-    }
-
-    /// The journal, if one is kept: to be reopened after a rotation.
-    pub fn journal(&self) -> Option<Arc<Journal>> {
-        self.proxy.journal.clone()
+        self.configured.process.lifecycle.clone()
     }
 
     /// Serves until [`Stage::Leaving`] is reached, then leaves: new connections are still served for `shutdown_delay`,
@@ -234,32 +193,36 @@ impl Server {
     pub async fn run(self) -> usize {
         let addresses = self.addresses();
         let Self {
-            proxy,
-            upstreams,
-            config,
+            configured,
+            sources,
+            hangup,
             proxy_socket,
             health_socket,
             admin_socket,
-            configuration,
-            pinned: _pinned,
         } = self;
-        let lifecycle = proxy.lifecycle.clone();
-        let _watching = proxy.rotation.watch();
+        let current = configured.current.clone();
+        let Process {
+            lifecycle, metrics, ..
+        } = &configured.process;
+        let (listeners, limits) = {
+            let config = &configured.assembly.lock().loaded.config;
+            (config.listeners.clone(), config.limits.clone())
+        };
         // Pingora stops accepting when its watch says so: callers first, operators only when all is over.
         let (stop_callers, callers) = watch::channel(false);
         let (stop_operators, operators) = watch::channel(false);
 
         let mut accepting = JoinSet::new();
-        let metrics = proxy.metrics.clone();
+        let refused = metrics.clone();
         let listening = Listening {
             name: "proxy",
             bound: proxy_socket,
-            app: ProxyApp::new(proxy.clone()),
-            limits: connection_limits(&config.limits),
-            memory: proxy.memory.clone(),
+            app: ProxyApp::new(current.clone()),
+            limits: connection_limits(&limits),
+            memory: configured.process.memory.clone(),
             lifecycle: Some(lifecycle.clone()),
             refusal: Box::new(move || {
-                metrics.reject(Code::Overloaded);
+                refused.reject(Code::Overloaded);
                 overloaded_connection()
             }),
         };
@@ -269,22 +232,38 @@ impl Server {
             bound,
             app,
             limits: OPERATOR_LIMITS,
-            memory: proxy.memory.clone(),
+            memory: configured.process.memory.clone(),
             lifecycle: None,
             refusal: Box::new(overloaded_connection),
         };
-        let hosts = hosts(&config.listeners.health, &health_socket);
-        let health = for_operators("health", health_socket, Health::app(proxy.clone(), hosts));
-        tokio::spawn(health.serve(operators.clone()));
-        if let (Some(socket), Some(listener)) = (admin_socket, &config.listeners.admin) {
-            let hosts = Hosts::of(&socket.address, &listener.hosts);
-            let control = Control::app(configuration, lifecycle.clone(), hosts);
+        let hosts = |listener: &Listener| Hosts::of(&listener.address, &listener.hosts);
+        let health = Health::app(current.clone(), hosts(&listeners.health));
+        tokio::spawn(for_operators("health", health_socket, health).serve(operators.clone()));
+        if let (Some(socket), Some(listener)) = (admin_socket, &listeners.admin) {
+            let control = Control::app(current.clone(), hosts(listener));
             tokio::spawn(for_operators("admin", socket, control).serve(operators));
         }
+        let upstreams = configured.assembly.lock().upstreams.clone();
         tokio::spawn(async move { upstreams.warm_up().await });
-
-        lifecycle.reached(Stage::Leaving).await;
-        leave(&lifecycle, &config, stop_callers, accepting).await;
+        let reload = sources.map(|sources| Reload::of(&configured, sources));
+        let hung_up = async {
+            loop {
+                hangup.notified().await;
+                if let Some(journal) = &current.load().journal {
+                    tracing::info!("reopening the journal");
+                    journal.reopen();
+                }
+                if let Some(reload) = &reload {
+                    reload.ask();
+                }
+            }
+        };
+        tokio::select! {
+            () = lifecycle.reached(Stage::Leaving) => {}
+            () = hung_up => {}
+        }
+        let shutdown = configured.assembly.lock().loaded.config.shutdown.clone();
+        leave(lifecycle, &shutdown, stop_callers, accepting).await;
         for address in [
             Some(addresses.proxy),
             Some(addresses.health),
@@ -295,7 +274,7 @@ impl Server {
         {
             address.clean_up();
         }
-        if let Some(journal) = proxy.journal.clone() {
+        if let Some(journal) = current.load().journal.clone() {
             // The last ends are on their way to the file.
             let closing = tokio::task::spawn_blocking(move || journal.close());
             if timeout(JOURNAL_CLOSE, closing).await.is_err() {
@@ -312,11 +291,10 @@ impl Server {
 
 async fn leave(
     lifecycle: &Lifecycle,
-    config: &Config,
+    shutdown: &Shutdown,
     stop_callers: watch::Sender<bool>,
     mut accepting: JoinSet<()>,
 ) {
-    let shutdown = &config.shutdown;
     tracing::info!(
         exchanges_in_flight = lifecycle.running(),
         delay_seconds = shutdown.delay.as_secs_f64(),
@@ -335,29 +313,6 @@ async fn leave(
         );
     }
     let _flushed_or_late = timeout(FLUSH, lifecycle.flushed()).await;
-}
-
-fn key_source(idempotency: &Idempotency) -> Result<(KeySource, Option<Watching>), SecretError> {
-    Ok(match idempotency {
-        Idempotency::Generate => (KeySource::Generate, None),
-        Idempotency::Derive { secret: source } => {
-            let secret = read_secret(source)?;
-            let pinned = pin(source, &secret);
-            (KeySource::Derive(Deriver::new(&secret)), Some(pinned))
-        }
-    })
-}
-
-/// What tells the sandbox's keys from production's; with an upstream of one's own, that upstream.
-fn environment(config: &Config) -> String {
-    match (config.environment, config.routes.first()) {
-        (Some(environment), _) => environment.to_string(),
-        (None, route) => route.map(|r| r.upstream.authority()).unwrap_or_default(),
-    }
-}
-
-fn hosts(listener: &Listener, socket: &Bound) -> Hosts {
-    Hosts::of(&socket.address, &listener.hosts)
 }
 
 fn connection_limits(limits: &Limits) -> ConnectionLimits {

@@ -1,0 +1,211 @@
+//! From a configuration to what exchanges go by, whole or not at all: nothing of it is used before all of it is there.
+//!
+//! At a reload, what the new configuration leaves as it was is carried over with all that is known of it: connections, the
+//! breaker's memory, a credential that became current, keys in flight. What counts (bounds, journal, metrics) is the
+//! process's own and never begins anew.
+
+use std::sync::Arc;
+
+use super::StartError;
+use crate::{
+    bounds::{Memory, Turns},
+    clock::Clock,
+    config::{Config, Idempotency, Limits, Loaded, ProxyConfig, ProxyCredentials, RouteConfig},
+    credentials::{Rotation, SecretError, pin, read_secret},
+    exchange::{Destination, KeySource, Keys, Pace, Proxy, hosts::Hosts},
+    idempotency::Deriver,
+    journal::Journal,
+    lifecycle::Lifecycle,
+    retry::{Backoff, Policy},
+    telemetry::Metrics,
+    upstream::Upstreams,
+    watch::Watching,
+};
+
+/// What lives as long as the process, whatever its configuration.
+#[derive(Debug)]
+pub(super) struct Process {
+    pub(super) memory: Memory,
+    pub(super) keys: Arc<Keys>,
+    pub(super) lifecycle: Lifecycle,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) clock: Clock,
+}
+
+/// A configuration and what was made of it.
+#[derive(Debug)]
+pub(super) struct Assembly {
+    pub(super) loaded: Loaded,
+    pub(super) proxy: Arc<Proxy>,
+    pub(super) upstreams: Arc<Upstreams>,
+    /// The files of `credentials` and of `idempotency`, each for as long as it is in use.
+    watching: (Arc<Watching>, Option<Arc<Watching>>),
+}
+
+impl Assembly {
+    /// Makes what `loaded` asks for, with a credential that is here already, or else the one that it names.
+    pub(super) fn make(
+        process: &Process,
+        loaded: Loaded,
+        rotation: Option<Rotation>,
+        former: Option<&Self>,
+    ) -> Result<Self, StartError> {
+        let config = &loaded.config;
+        let (safety, limits) = (&config.safety, &config.limits);
+        let listener = &config.listeners.proxy;
+        let upstreams = Upstreams::new(config, former.map(|former| &*former.upstreams))?;
+        check_proxy_password(config)?;
+        let (rotation, secrets) = credentials(config, rotation, former)?;
+        let (key_source, pinned) = key_source(config, former)?;
+        let journal = journal(config, process, former)?;
+        let proxy = Proxy {
+            routes: destinations(config, &upstreams),
+            rotation,
+            key_source,
+            hosts: Hosts::of(&listener.address, &listener.hosts),
+            headers: config.headers.clone(),
+            memory: process.memory.clone(),
+            turns: turns(limits, former),
+            keys: process.keys.clone(),
+            environment: environment(config),
+            pace: pace(config, former),
+            journal,
+            max_clock_correction: safety.max_clock_correction,
+            limits: limits.clone(),
+            lifecycle: process.lifecycle.clone(),
+            metrics: process.metrics.clone(),
+            clock: process.clock.clone(),
+            configuration: loaded.to_string(),
+        };
+        Ok(Self {
+            proxy: Arc::new(proxy),
+            upstreams: Arc::new(upstreams),
+            loaded,
+            watching: (secrets, pinned),
+        })
+    }
+}
+
+/// It is read anew for each connection; where it cannot be read at all, this is the time to say so.
+fn check_proxy_password(config: &Config) -> Result<(), SecretError> {
+    if let Some(ProxyConfig {
+        credentials: Some(ProxyCredentials::File { password, .. }),
+        ..
+    }) = &config.upstream.proxy
+    {
+        read_secret(password)?;
+    }
+    Ok(())
+}
+
+fn credentials(
+    config: &Config,
+    rotation: Option<Rotation>,
+    former: Option<&Assembly>,
+) -> Result<(Arc<Rotation>, Arc<Watching>), SecretError> {
+    if let Some(former) = former
+        && former.loaded.config.credentials == config.credentials
+    {
+        return Ok((former.proxy.rotation.clone(), former.watching.0.clone()));
+    }
+    let mut rotation = match rotation {
+        Some(rotation) => rotation,
+        None => Rotation::load(&config.credentials)?,
+    };
+    if let Some(former) = former {
+        rotation = rotation.after(&former.proxy.rotation);
+    }
+    let rotation = Arc::new(rotation);
+    let watching = Arc::new(rotation.watch());
+    Ok((rotation, watching))
+}
+
+fn key_source(
+    config: &Config,
+    former: Option<&Assembly>,
+) -> Result<(KeySource, Option<Arc<Watching>>), SecretError> {
+    let idempotency = &config.safety.idempotency;
+    if let Some(former) = former
+        && former.loaded.config.safety.idempotency == *idempotency
+    {
+        return Ok((former.proxy.key_source.clone(), former.watching.1.clone()));
+    }
+    Ok(match idempotency {
+        Idempotency::Generate => (KeySource::Generate, None),
+        Idempotency::Derive { secret: source } => {
+            let secret = read_secret(source)?;
+            let pinned = pin(source, &secret);
+            (
+                KeySource::Derive(Deriver::new(&secret)),
+                Some(Arc::new(pinned)),
+            )
+        }
+    })
+}
+
+/// Opened when the first route that moves money is enabled, and then for good.
+fn journal(
+    config: &Config,
+    process: &Process,
+    former: Option<&Assembly>,
+) -> Result<Option<Arc<Journal>>, StartError> {
+    if let Some(open) = former.and_then(|former| former.proxy.journal.clone()) {
+        return Ok(Some(open));
+    }
+    let moves_money = config.routes.iter().any(|r| r.route.class().moves_money());
+    let journal = config.safety.journal.as_ref().filter(|_| moves_money);
+    let opened = journal.map(|j| Journal::open(j, process.clock.clone()));
+    Ok(opened.transpose()?.map(Arc::new))
+}
+
+/// With other bounds the turns begin anew: those that are taken are given back to where they came from.
+fn turns(limits: &Limits, former: Option<&Assembly>) -> Arc<Turns> {
+    let bounds = |l: &Limits| (l.exchanges_in_flight, l.queue_length, l.queue_wait);
+    match former {
+        Some(former) if bounds(&former.proxy.limits) == bounds(limits) => {
+            former.proxy.turns.clone()
+        }
+        _ => {
+            let (at_once, queue_length, queue_wait) = bounds(limits);
+            Arc::new(Turns::new(at_once, queue_length, queue_wait))
+        }
+    }
+}
+
+fn pace(config: &Config, former: Option<&Assembly>) -> Option<Arc<Pace>> {
+    let limit = config.safety.rate_limit;
+    match former {
+        Some(former) if former.loaded.config.safety.rate_limit == limit => {
+            former.proxy.pace.clone()
+        }
+        _ => limit.map(|limit| Arc::new(Pace::new(limit))),
+    }
+}
+
+fn destinations(config: &Config, upstreams: &Upstreams) -> Vec<Destination> {
+    let repeats = &config.safety.repeats;
+    let destination = |route: &RouteConfig| Destination {
+        route: route.route,
+        upstream: upstreams.at(&route.upstream),
+        deadline: route.deadline,
+        attempt_timeout: route.attempt_timeout,
+        policy: Policy {
+            attempts: route.attempts,
+            money_after_write: route.danger_repeat_after_write,
+            backoff: Backoff {
+                base: repeats.backoff_base,
+                cap: repeats.backoff_cap,
+            },
+        },
+        disabled: route.disabled,
+    };
+    config.routes.iter().map(destination).collect()
+}
+
+/// What tells the sandbox's keys from production's; with an upstream of one's own, that upstream.
+fn environment(config: &Config) -> String {
+    match (config.environment, config.routes.first()) {
+        (Some(environment), _) => environment.to_string(),
+        (None, route) => route.map(|r| r.upstream.authority()).unwrap_or_default(),
+    }
+}
