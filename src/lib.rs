@@ -38,7 +38,7 @@
 //! 1. [`secret`], [`clock`]
 //! 2. [`framing`], [`signing`], [`capture`], [`ingo`], [`problem`], [`retry`], [`idempotency`]: pure. No Pingora, tokio, files, environment, clock
 //!    or randomness.
-//! 3. [`watch`], [`config`], [`credentials`], [`bounds`], [`lifecycle`], [`telemetry`], [`journal`]
+//! 3. [`watch`], [`config`], [`credentials`], [`tls`], [`bounds`], [`lifecycle`], [`telemetry`], [`journal`]
 //! 4. [`listener`], [`upstream`], [`exchange`], [`admin`], [`emulator`]: the only ones that name Pingora.
 //! 5. [`server`], [`doctor`], [`cli`]
 
@@ -64,5 +64,6 @@ pub mod secret;
 pub mod server;
 pub mod signing;
 pub mod telemetry;
+pub mod tls;
 pub mod upstream;
 pub mod watch;

@@ -56,6 +56,11 @@ impl Health {
                 proxy.metrics.unresolved(route, journal.unresolved(route));
             }
         }
+        for expiry in proxy.tls.expiries() {
+            proxy
+                .metrics
+                .certificate(expiry.certificate, expiry.not_after);
+        }
         let rotation = &proxy.rotation;
         proxy
             .metrics
@@ -80,7 +85,13 @@ impl Health {
                     "the configuration was not reloaded, the one before stays in use; the log says why"
                         .to_owned()
                 });
-                for trouble in proxy.rotation.troubles().into_iter().chain(reload) {
+                for trouble in proxy
+                    .rotation
+                    .troubles()
+                    .into_iter()
+                    .chain(proxy.tls.troubles())
+                    .chain(reload)
+                {
                     text.push_str("warning: ");
                     text.push_str(&trouble);
                     text.push('\n');

@@ -37,27 +37,14 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<Credentials> {
 
 /// The next credential: both of its keys, or neither.
 fn next(reader: &mut Reader<'_>) -> Option<Option<NextCredential>> {
-    const USERNAME: &str = "credentials.next_username";
-    const SECRET: &str = "credentials.next_secret_file";
-    let name = reader.optional(USERNAME, username);
-    let file = reader.optional(SECRET, file_path);
-    let (missing, beside) = match (name?, file?) {
-        (Some(username), Some(path)) => {
-            let secret = SecretSource::File(path);
-            return Some(Some(NextCredential { username, secret }));
-        }
-        (None, None) => return Some(None),
-        (Some(_), None) => (SECRET, USERNAME),
-        (None, Some(_)) => (USERNAME, SECRET),
-    };
-    reader.reject(
-        missing,
-        format!(
-            "is not set beside {beside}; set {}, or leave both out",
-            schema::ways(missing)
-        ),
+    let pair = reader.pair(
+        ("credentials.next_username", username),
+        ("credentials.next_secret_file", file_path),
     );
-    None
+    Some(pair?.map(|(username, path)| NextCredential {
+        username,
+        secret: SecretSource::File(path),
+    }))
 }
 
 /// The source that `<path>_file` or `<path>_env` names. Both at once are a mistake; neither is the caller's affair.

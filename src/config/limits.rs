@@ -5,9 +5,10 @@
 use std::{ops::RangeInclusive, time::Duration};
 
 use super::{
-    Limits, LogFormat, ProxyConfig, RouteConfig, Shutdown, UpstreamConfig,
+    ClientCertificate, Limits, LogFormat, ProxyConfig, RouteConfig, Shutdown, UpstreamConfig,
     layers::DEFAULT,
     listeners::file_path,
+    origin::host_name,
     quantity::{boolean, count, duration, show_duration, size},
     reader::Reader,
     schema::MAX_THREADS,
@@ -31,6 +32,7 @@ const SHUTDOWN_MARGIN: Duration = Duration::from_secs(5);
 pub(super) fn read_upstream(
     reader: &mut Reader<'_>,
     proxy: Option<Option<ProxyConfig>>,
+    routes: Option<&[RouteConfig]>,
 ) -> Option<UpstreamConfig> {
     let mut time =
         |name, bounds| reader.required(&format!("upstream.{name}"), |text| duration(text, bounds));
@@ -41,6 +43,11 @@ pub(super) fn read_upstream(
     let attempts_in_flight =
         reader.required("upstream.attempts_in_flight", |t| count(t, 1..=1_000_000));
     let ca_file = reader.optional("upstream.ca_file", file_path);
+    let client_certificate = reader.pair(
+        ("upstream.client_certificate_file", file_path),
+        ("upstream.client_key_file", file_path),
+    );
+    let server_name = server_name(reader, routes);
     let max_response_bytes = reader.required("upstream.max_response_bytes", |t| size(t, BODY));
     Some(UpstreamConfig {
         connect_timeout: connect_timeout?,
@@ -49,9 +56,28 @@ pub(super) fn read_upstream(
         idle_connections: idle_connections?,
         attempts_in_flight: attempts_in_flight?,
         ca_file: ca_file?,
+        client_certificate: client_certificate?
+            .map(|(certificate, key)| ClientCertificate { certificate, key }),
+        server_name: server_name?,
         proxy: proxy?,
         max_response_bytes: max_response_bytes?,
     })
+}
+
+/// One name can be that of one host only.
+fn server_name(reader: &mut Reader<'_>, routes: Option<&[RouteConfig]>) -> Option<Option<String>> {
+    const KEY: &str = "upstream.server_name";
+    let name = reader.optional(KEY, host_name)?;
+    let mut hosts = routes.into_iter().flatten().map(|r| &r.upstream.host);
+    let first = hosts.next();
+    if name.is_some() && hosts.any(|host| Some(host) != first) {
+        reader.reject(
+            KEY,
+            "is one name, and the enabled routes go to several hosts; leave it out, or set upstream.url",
+        );
+        return None;
+    }
+    Some(name)
 }
 
 /// Reads the section `limits`. `max_response_bytes` is the upstream's, if it could be read.

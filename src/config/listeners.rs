@@ -4,7 +4,9 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use super::{Address, Listener, Listeners, origin::host_name, quantity::Expected, reader::Reader};
+use super::{
+    Address, InboundTls, Listener, Listeners, origin::host_name, quantity::Expected, reader::Reader,
+};
 
 /// An address as it is written, before it has a mode.
 enum Place {
@@ -35,7 +37,10 @@ pub(super) fn read(reader: &mut Reader<'_>, warnings: &mut Vec<String>) -> Optio
         }
     }
     let (proxy, health) = (proxy?, health?);
-    warn_of_strangers(&proxy.address, warnings);
+    // Whoever must show a certificate is no stranger.
+    if proxy.tls.as_ref().is_none_or(|tls| tls.client_ca.is_none()) {
+        warn_of_strangers(&proxy.address, warnings);
+    }
     Some(Listeners {
         proxy,
         health,
@@ -48,6 +53,11 @@ fn listener(reader: &mut Reader<'_>, name: &str) -> Option<Option<Listener>> {
     let place = reader.required(&path("address"), place);
     let mode = reader.required(&path("socket_mode"), socket_mode);
     let hosts = reader.list(&path("hosts"), host_name);
+    let tls = if name == "proxy" {
+        tls(reader)
+    } else {
+        Some(None)
+    };
     let place = place?;
     if name == "admin"
         && matches!(&place, Place::Tcp(address) if !Address::Tcp(*address).is_loopback_ip())
@@ -67,7 +77,33 @@ fn listener(reader: &mut Reader<'_>, name: &str) -> Option<Option<Listener>> {
     Some(Some(Listener {
         address,
         hosts: hosts?,
+        tls: tls?,
     }))
+}
+
+/// TLS for callers of the proxy listener.
+fn tls(reader: &mut Reader<'_>) -> Option<Option<InboundTls>> {
+    const CLIENT_CA: &str = "listeners.proxy.tls.client_ca_file";
+    let pair = reader.pair(
+        ("listeners.proxy.tls.certificate_file", file_path),
+        ("listeners.proxy.tls.key_file", file_path),
+    );
+    let client_ca = reader.optional(CLIENT_CA, file_path);
+    match (pair?, client_ca?) {
+        (None, Some(_)) => {
+            reader.reject(
+                CLIENT_CA,
+                "needs certificate_file and key_file beside it: without TLS nobody shows a certificate",
+            );
+            None
+        }
+        (None, None) => Some(None),
+        (Some((certificate, key)), client_ca) => Some(Some(InboundTls {
+            certificate,
+            key,
+            client_ca,
+        })),
+    }
 }
 
 fn place(text: &str) -> Result<Place, Expected> {

@@ -156,7 +156,7 @@ fn read(
     let listeners = listeners::read(reader, warnings);
     let credentials = credentials::read(reader);
     let proxy = proxy::read(reader, environment, enabled, warnings);
-    let upstream = limits::read_upstream(reader, proxy);
+    let upstream = limits::read_upstream(reader, proxy, enabled);
     let max_response_bytes = upstream.as_ref().map(|u| u.max_response_bytes);
     let limits = limits::read_limits(reader, max_response_bytes);
     let headers = headers::read(reader);

@@ -88,6 +88,19 @@ pub struct Listener {
     pub address: Address,
     /// Host names accepted on a loopback address besides the loopback names themselves: lower case, without port.
     pub hosts: Vec<String>,
+    /// TLS for callers; only on the proxy listener.
+    pub tls: Option<InboundTls>,
+}
+
+/// TLS for callers: PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InboundTls {
+    /// The certificate and those that vouch for it.
+    pub certificate: PathBuf,
+    /// The certificate's private key.
+    pub key: PathBuf,
+    /// The authorities whose certificates callers must show; `None`: they need none.
+    pub client_ca: Option<PathBuf>,
 }
 
 /// Where a listener is bound.
@@ -260,10 +273,23 @@ pub struct UpstreamConfig {
     pub attempts_in_flight: usize,
     /// PEM file of the roots to trust; `None`: the system's.
     pub ca_file: Option<PathBuf>,
+    /// What we show to an upstream that asks who we are.
+    pub client_certificate: Option<ClientCertificate>,
+    /// The name that an upstream's certificate must bear, and that is asked for (SNI); `None`: its URL's host.
+    pub server_name: Option<String>,
     /// The HTTP proxy on the way; `None`: there is none.
     pub proxy: Option<ProxyConfig>,
     /// The largest answer body that is passed on, in bytes.
     pub max_response_bytes: usize,
+}
+
+/// What we show to an upstream that asks who we are: PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// The certificate and those that vouch for it.
+    pub certificate: PathBuf,
+    /// The certificate's private key.
+    pub key: PathBuf,
 }
 
 /// The bounds that keep memory and sockets finite.

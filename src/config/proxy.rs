@@ -134,23 +134,11 @@ pub(super) fn read(
 }
 
 fn credentials(reader: &mut Reader<'_>) -> Option<Option<ProxyCredentials>> {
-    let username = reader.optional(USERNAME, username);
-    let password = reader.optional(PASSWORD_FILE, file_path);
-    match (username?, password?) {
-        (Some(username), Some(path)) => Some(Some(ProxyCredentials::File {
-            username,
-            password: SecretSource::File(path),
-        })),
-        (None, None) => Some(None),
-        (Some(_), None) => {
-            reader.reject(USERNAME, format!("needs {PASSWORD_FILE} beside it"));
-            None
-        }
-        (None, Some(_)) => {
-            reader.reject(PASSWORD_FILE, format!("needs {USERNAME} beside it"));
-            None
-        }
-    }
+    let pair = reader.pair((USERNAME, username), (PASSWORD_FILE, file_path));
+    Some(pair?.map(|(username, path)| ProxyCredentials::File {
+        username,
+        password: SecretSource::File(path),
+    }))
 }
 
 /// A proxy's URL as the configuration has it; `None`: `off`.

@@ -52,6 +52,30 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The values of two keys that are set both or neither. The outer `None`: a mistake.
+    pub(super) fn pair<A, B>(
+        &mut self,
+        (first, parse_first): (&str, impl FnOnce(&str) -> Result<A, Expected>),
+        (second, parse_second): (&str, impl FnOnce(&str) -> Result<B, Expected>),
+    ) -> Option<Option<(A, B)>> {
+        let read = (
+            self.optional(first, parse_first),
+            self.optional(second, parse_second),
+        );
+        let (missing, beside) = match (read.0?, read.1?) {
+            (Some(a), Some(b)) => return Some(Some((a, b))),
+            (None, None) => return Some(None),
+            (Some(_), None) => (second, first),
+            (None, Some(_)) => (first, second),
+        };
+        let ways = schema::ways(missing);
+        self.reject(
+            missing,
+            format!("is not set beside {beside}; set {ways}, or leave both out"),
+        );
+        None
+    }
+
     /// The values of a key that holds a list.
     pub(super) fn list<T>(
         &mut self,

@@ -119,6 +119,10 @@ pub(super) static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
         let mode = Key::scalar(path("socket_mode")).or("0600");
         let hosts = Key::list(path("hosts"));
         keys.extend([address, mode, hosts].map(Key::at_start));
+        if listener == "proxy" {
+            let files = ["tls.certificate_file", "tls.key_file", "tls.client_ca_file"];
+            keys.extend(files.map(|file| Key::scalar(path(file)).at_start()));
+        }
     }
     keys.extend([
         Key::scalar("credentials.username").flag("--username"),
@@ -141,6 +145,9 @@ pub(super) static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
         Key::scalar("upstream.idle_timeout").or("30s"),
         Key::scalar("upstream.idle_connections").or("128"),
         Key::scalar("upstream.ca_file").or_else("default: the system's roots"),
+        Key::scalar("upstream.client_certificate_file"),
+        Key::scalar("upstream.client_key_file"),
+        Key::scalar("upstream.server_name").or_else("default: the host of its URL"),
         Key::scalar("upstream.proxy.url")
             .or_else("not set: HTTPS_PROXY of the environment is not, either"),
         Key::list("upstream.proxy.no_proxy")

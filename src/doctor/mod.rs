@@ -3,6 +3,7 @@
 //! It uses the resolver, the proxy, the connections and the signer that `serve` uses, so that what is well here is well there.
 //! It changes nothing, and sends nothing signed but one Create Session that cannot create.
 
+mod certificates;
 mod network;
 mod probe;
 mod report;
@@ -14,7 +15,7 @@ use crate::{
     config::{Config, LoadError, Loaded, Origin},
     credentials::Rotation,
     ingo::{Environment, Route},
-    upstream::{Roots, RootsError, Upstreams},
+    upstream::{Roots, Upstreams},
 };
 
 /// What we say we are (RFC 9110 §10.1.5).
@@ -48,15 +49,22 @@ pub async fn examine(loaded: &Loaded, probe: bool, clock: &Clock) -> Report {
     steps.extend(secrets::examine(config));
     let rotation = Rotation::load(&config.credentials).ok();
     let credential = rotation.map(|rotation| rotation.signing(None));
+    steps.extend(certificates::of_the_listener(config, clock.now()));
     let any_tls = config.routes.iter().any(|r| r.upstream.tls);
     let trusted = any_tls.then(|| Roots::load(config)).transpose();
-    let prepared = trusted.and_then(|roots| Ok((roots, Upstreams::new(config, None)?)));
+    let prepared = trusted
+        .map_err(|unusable| ("roots", unusable))
+        .and_then(|roots| {
+            let upstreams = Upstreams::new(config, None);
+            // Of what is loaded besides the roots, this is what can be wrong.
+            let upstreams = upstreams.map_err(|unusable| ("client_certificate", unusable));
+            Ok((roots, upstreams?))
+        });
     let (roots, upstreams) = match prepared {
         Ok(prepared) => prepared,
-        Err(error) => {
+        Err((step, unusable)) => {
             // Without them there is no pool of connections, for cleartext either: `serve` does not start.
-            let (detail, remedy) = roots_missing(&error);
-            steps.push(Step::wrong("roots", detail, remedy));
+            steps.push(certificates::wrong(step, &unusable));
             let origins = origins(config).into_iter();
             steps.extend(
                 origins.map(|o| Step::skipped("resolve", "not looked at").at(&o.to_string())),
@@ -64,6 +72,7 @@ pub async fn examine(loaded: &Loaded, probe: bool, clock: &Clock) -> Report {
             return Report { steps };
         }
     };
+    steps.extend(certificates::of_upstreams(&upstreams, clock.now()));
     for origin in origins(config) {
         let at = |step: Step| step.at(&origin.to_string());
         let upstream = upstreams.at(origin);
@@ -92,14 +101,6 @@ fn configuration(config: &Config) -> Step {
         "configuration",
         format!("{environment}; {}", routes.join(", ")),
     )
-}
-
-fn roots_missing(error: &RootsError) -> (String, String) {
-    let told = error.to_string();
-    let (detail, remedy) = told
-        .rsplit_once("; ")
-        .unwrap_or((&told, "name a PEM file with upstream.ca_file"));
-    (detail.to_owned(), remedy.to_owned())
 }
 
 /// Each upstream once, in the order of the routes.

@@ -19,7 +19,7 @@ use crate::{
 /// What Ingo's gateway accepts a date to be off by (protocol.md §1).
 const ACCEPTED_SKEW: u64 = 300;
 /// A certificate that expires sooner is worth a word.
-const SOON: Duration = Duration::from_secs(14 * DAY);
+pub(super) const SOON: Duration = Duration::from_secs(14 * DAY);
 const DAY: u64 = 86_400;
 /// An answer to something this small should come at once.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -141,7 +141,15 @@ async fn tls(
             } else {
                 "; it chose no protocol by ALPN"
             };
-            steps.push(Step::well("tls", format!("{version}{shown}{soon}{by}")));
+            let wants = if handshake.wants_certificate {
+                "; it asks for a client certificate, and upstream.client_certificate_file is not set"
+            } else {
+                ""
+            };
+            steps.push(Step::well(
+                "tls",
+                format!("{version}{shown}{soon}{by}{wants}"),
+            ));
             true
         }
         Err((Distrust::NoHttp11, _)) => {
@@ -178,14 +186,19 @@ fn described(certificate: &Certificate, now: SystemTime) -> String {
     if certificate.names.len() > MOST {
         names.push_str(", …");
     }
-    let expiry = match certificate.not_after.duration_since(now) {
-        Ok(left) => format!("expires in {}", days(left)),
-        Err(past) => format!("expired {} ago", days(past.duration())),
-    };
+    let expiry = expires(certificate.not_after, now);
     format!(
         "; certificate for {names}, issued by {}, {expiry}",
         certificate.issuer
     )
+}
+
+/// When that is or was.
+pub(super) fn expires(not_after: SystemTime, now: SystemTime) -> String {
+    match not_after.duration_since(now) {
+        Ok(left) => format!("expires in {}", days(left)),
+        Err(past) => format!("expired {} ago", days(past.duration())),
+    }
 }
 
 fn days(time: Duration) -> String {
@@ -236,7 +249,7 @@ fn distrusted(
         Distrust::NoHttp11 => ("HTTP/1.1 is refused", "have HTTP/1.1 enabled there"),
         Distrust::WantsCertificate => (
             "it wants a client certificate",
-            "ask whoever runs it for one",
+            "ask whoever runs it for one, and name it with upstream.client_certificate_file and upstream.client_key_file",
         ),
         Distrust::NoTls => (
             "what answers there speaks no TLS 1.2 or 1.3",
@@ -317,7 +330,7 @@ pub(super) fn unanswered(upstream: &Upstream, why: Unanswered) -> (String, &'sta
             ),
             Failure::Reset => (
                 "it closed the connection instead of answering".to_owned(),
-                "check scheme and port of the URL: perhaps it speaks HTTP/2 only, or TLS where none is spoken",
+                "check scheme and port of the URL: perhaps it speaks HTTP/2 only, or TLS where none is spoken, or wants a client certificate",
             ),
             Failure::Tls { .. } => (
                 "a further connection could not be made".to_owned(),

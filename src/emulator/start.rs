@@ -29,7 +29,7 @@ use crate::{
     bounds::Memory,
     clock::Clock,
     config::Address,
-    exchange::{hosts::Hosts, overloaded_connection},
+    exchange::{hosts::Hosts, refused_connection},
     listener::{BindError, BoundAddress, ConnectionLimits, Listening, bind},
     secret::Secret,
 };
@@ -213,7 +213,8 @@ impl Builder {
                 limits: CONTROL_LIMITS,
                 memory: Memory::new(CONTROL_HEAD_BYTES),
                 lifecycle: None,
-                refusal: Box::new(overloaded_connection),
+                tls: None,
+                refusal: Box::new(|why| refused_connection(why).1),
             };
             tokio::spawn(listening.serve(stopped));
         }

@@ -25,7 +25,7 @@ use bytes::Bytes;
 use pingora::{http::ResponseHeader, protocols::http::ServerSession};
 use tokio::time::Instant;
 
-pub(crate) use self::{admit::check_browser, respond::overloaded_connection};
+pub(crate) use self::{admit::check_browser, respond::refused_connection};
 use self::{hosts::Hosts, patience::Patience};
 pub(crate) use self::{keyed::KeySource, keys::Keys, pace::Pace};
 pub use self::{rejection::Rejection, session::ProxyApp};
@@ -41,7 +41,8 @@ use crate::{
     problem::Code,
     retry::Policy,
     telemetry::{Ending, InFlight, Metrics, Outcome, Phase, Trail},
-    upstream::Upstream,
+    tls::{Expiry, Renewed},
+    upstream::{Upstream, Upstreams},
 };
 
 /// What all exchanges of one proxy listener share that began under the same configuration.
@@ -81,6 +82,29 @@ pub struct Proxy {
     pub(crate) clock: Clock,
     /// The configuration as people may see it.
     pub(crate) configuration: String,
+    /// What is made of TLS files, for callers and for upstreams.
+    pub(crate) tls: Tls,
+}
+
+/// What is made of TLS files.
+#[derive(Debug)]
+pub(crate) struct Tls {
+    pub(crate) inbound: Option<Arc<Renewed<rustls::ServerConfig>>>,
+    pub(crate) upstreams: Arc<Upstreams>,
+}
+
+impl Tls {
+    /// When our certificates expire.
+    pub(crate) fn expiries(&self) -> Vec<Expiry> {
+        let inbound = self.inbound.iter().flat_map(|inbound| inbound.expiries());
+        inbound.chain(self.upstreams.expiries()).collect()
+    }
+
+    /// What is wrong with files now, a line for each thing.
+    pub(crate) fn troubles(&self) -> impl Iterator<Item = String> {
+        let inbound = self.inbound.as_ref().and_then(|inbound| inbound.trouble());
+        inbound.into_iter().chain(self.upstreams.trouble())
+    }
 }
 
 /// The proxy as it is configured now. An exchange takes it once and keeps what it began with.

@@ -6,7 +6,7 @@ use pingora::http::ResponseHeader;
 use serde::Serialize;
 
 use super::{Proxy, Rejection, body::overloaded};
-use crate::{problem::Code, telemetry::Trail, upstream::Answer};
+use crate::{listener::Refusal, problem::Code, telemetry::Trail, upstream::Answer};
 
 /// This proxy's name in `Proxy-Status` (RFC 9209 §2) and in problem types.
 const NAME: &str = "ingo-signing-proxy";
@@ -109,16 +109,29 @@ fn finish(
     Ok(())
 }
 
-/// A whole answer for a connection over the limit, of which no request was read.
-pub(crate) fn overloaded_connection() -> Vec<u8> {
-    let rejection = overloaded("as many connections are open as limits.inbound_connections allows");
+/// A whole answer for a connection of which no request was read, and its code.
+pub(crate) fn refused_connection(why: Refusal) -> (Code, Vec<u8>) {
+    let (rejection, status_line) = match why {
+        Refusal::TooMany => (
+            overloaded("as many connections are open as limits.inbound_connections allows"),
+            "HTTP/1.1 503 Service Unavailable\r\n",
+        ),
+        Refusal::Cleartext => (
+            Rejection::unsent(
+                Code::BadRequest,
+                "this listener speaks TLS and the connection does not; call it with https://",
+            ),
+            "HTTP/1.1 400 Bad Request\r\n",
+        ),
+    };
     let trail = Trail::begin(std::time::Instant::now());
     let Ok((head, body)) = problem(&rejection, &trail) else {
-        return Vec::new();
+        return (rejection.code, Vec::new());
     };
-    let mut wire = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n".to_vec();
+    let mut wire = status_line.as_bytes().to_vec();
+    wire.extend_from_slice(b"Connection: close\r\n");
     head.header_to_h1_wire(&mut wire);
     wire.extend_from_slice(b"\r\n");
     wire.extend_from_slice(&body);
-    wire
+    (rejection.code, wire)
 }

@@ -23,12 +23,15 @@ use pingora::protocols::{
     tls::{SslDigest, TlsRef},
 };
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt, ReadBuf},
     sync::OwnedSemaphorePermit,
     time::{Sleep, sleep, timeout},
 };
 
-use super::serve::{Door, H2_STREAMS};
+use super::{
+    serve::{Door, H2_STREAMS},
+    wire::Wire,
+};
 use crate::{
     bounds::Reservation,
     framing::{self, Scanner, Target},
@@ -52,7 +55,7 @@ pub enum Fault {
 /// A connection whose requests are framed without doubt and bounded.
 #[derive(Debug)]
 pub struct Guarded {
-    inner: Stream,
+    inner: Wire,
     door: Door,
     /// Bytes that were peeked at and not yet read.
     peeked: BytesMut,
@@ -80,7 +83,7 @@ const FREE_HEAD: usize = 4 * 1024;
 const HELD_PER_HEAD_BYTE: usize = 3;
 
 impl Guarded {
-    pub(super) fn new(inner: Stream, door: Door, place: OwnedSemaphorePermit) -> Self {
+    pub(super) fn new(inner: Wire, door: Door, place: OwnedSemaphorePermit) -> Self {
         Self {
             inner,
             peeked: BytesMut::new(),
@@ -265,52 +268,54 @@ impl AsyncWrite for Guarded {
 #[async_trait]
 impl Shutdown for Guarded {
     async fn shutdown(&mut self) {
-        self.inner.as_mut().shutdown().await;
+        // Ends TLS as well, so that the caller knows that nothing was cut off.
+        let _ended = AsyncWriteExt::shutdown(&mut self.inner).await;
     }
 }
 
 impl UniqueID for Guarded {
     fn id(&self) -> UniqueIDType {
-        self.inner.id()
+        self.inner.below().id()
     }
 }
 
 impl Ssl for Guarded {
     fn get_ssl(&self) -> Option<&TlsRef> {
-        self.inner.get_ssl()
+        self.inner.below().get_ssl()
     }
 
     fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        self.inner.get_ssl_digest()
+        self.inner.below().get_ssl_digest()
     }
 
     fn selected_alpn_proto(&self) -> Option<ALPN> {
-        self.inner.selected_alpn_proto()
+        // None for what comes out of TLS: HTTP/2 is known by its preface, which must come in either case (RFC 9113 §3.4).
+        self.inner.below().selected_alpn_proto()
     }
 }
 
 impl GetTimingDigest for Guarded {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        self.inner.get_timing_digest()
+        self.inner.below().get_timing_digest()
     }
 
     fn get_read_pending_time(&self) -> Duration {
-        self.inner.get_read_pending_time()
+        self.inner.below().get_read_pending_time()
     }
 
     fn get_write_pending_time(&self) -> Duration {
-        self.inner.get_write_pending_time()
+        self.inner.below().get_write_pending_time()
     }
 }
 
 impl GetProxyDigest for Guarded {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.inner.get_proxy_digest()
+        self.inner.below().get_proxy_digest()
     }
 }
 
 impl GetSocketDigest for Guarded {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.inner.get_socket_digest()
+        self.inner.below().get_socket_digest()
     }
 }

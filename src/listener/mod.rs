@@ -1,16 +1,18 @@
 //! Sockets that callers connect to: binding, bounding and guarding them.
 //!
 //! A socket is bound before anything runs, so that a taken port is one clear line and not a process that listens nowhere.
-//! Nothing here knows HTTP beyond where a request begins and ends.
+//! TLS for callers is made here as well, so that its certificates can change. Nothing here knows HTTP beyond where a request
+//! begins and ends.
 
 mod bind;
 mod connection;
 mod files;
 mod serve;
+mod wire;
 
 pub use self::{
     bind::{BindError, Bound, BoundAddress, bind},
     connection::{Fault, Guarded},
     files::raise_open_files,
-    serve::{ConnectionLimits, H2_STREAMS, Listening},
+    serve::{ConnectionLimits, H2_STREAMS, Listening, Refusal},
 };

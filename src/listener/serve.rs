@@ -1,6 +1,6 @@
 //! Serving a bound socket: Pingora accepts, we count and guard each connection, the application answers.
 
-use std::{fs::Permissions, os::unix::fs::PermissionsExt as _, sync::Arc, time::Duration};
+use std::{fs::Permissions, io, os::unix::fs::PermissionsExt as _, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -9,6 +9,7 @@ use pingora::{
     protocols::Stream,
     server::{Fds, ShutdownWatch},
     services::{Service as _, listening::Service},
+    tls::{ServerConfig, TlsAcceptor},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt, copy, sink},
@@ -16,8 +17,8 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Bound, BoundAddress, Guarded};
-use crate::{bounds::Memory, lifecycle::Lifecycle};
+use super::{Bound, BoundAddress, Guarded, wire::Wire};
+use crate::{bounds::Memory, lifecycle::Lifecycle, tls::Renewed};
 
 /// The bounds of one listener's connections.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +43,9 @@ const REFUSED_REQUEST_BYTES: u64 = 256 * 1024;
 /// How long one may take to read that it is refused.
 const REFUSAL_DEADLINE: Duration = Duration::from_secs(1);
 
+/// How TLS begins (RFC 8446 §5.1): no HTTP request does.
+const HANDSHAKE_RECORD: u8 = 22;
+
 /// What every connection of one listener passes.
 #[derive(Clone, Debug)]
 pub(super) struct Door {
@@ -65,8 +69,19 @@ pub struct Listening<A> {
     pub memory: Memory,
     /// Where connections are counted that the way out must wait for; `None` where it need not.
     pub lifecycle: Option<Lifecycle>,
-    /// What is written to a connection over the limit: a whole HTTP/1.1 answer that closes the connection.
-    pub refusal: Box<dyn Fn() -> Vec<u8> + Send + Sync>,
+    /// TLS, where callers must speak it.
+    pub tls: Option<Arc<Renewed<ServerConfig>>>,
+    /// What is written to a connection that is refused: a whole HTTP/1.1 answer that closes the connection.
+    pub refusal: Box<dyn Fn(Refusal) -> Vec<u8> + Send + Sync>,
+}
+
+/// Why a connection is refused of which no request was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// As many are open as may.
+    TooMany,
+    /// It speaks HTTP in the clear where TLS is spoken.
+    Cleartext,
 }
 
 impl<A: ServerApp + Send + Sync + 'static> Listening<A> {
@@ -81,6 +96,7 @@ impl<A: ServerApp + Send + Sync + 'static> Listening<A> {
                 lifecycle: self.lifecycle,
             },
             refusals: Semaphore::new(REFUSED_AT_ONCE),
+            tls: self.tls,
             refusal: self.refusal,
         };
         let mut service = Service::new(self.name.to_owned(), counted);
@@ -108,7 +124,8 @@ struct Counted<A> {
     app: Arc<A>,
     door: Door,
     refusals: Semaphore,
-    refusal: Box<dyn Fn() -> Vec<u8> + Send + Sync>,
+    tls: Option<Arc<Renewed<ServerConfig>>>,
+    refusal: Box<dyn Fn(Refusal) -> Vec<u8> + Send + Sync>,
 }
 
 #[async_trait]
@@ -119,10 +136,17 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Counted<A> {
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
         let Ok(place) = self.door.places.clone().try_acquire_owned() else {
-            self.refuse(stream).await;
+            // Within TLS an answer would cost a handshake, which is what there is too much of.
+            if self.tls.is_none() {
+                self.refuse(stream, Refusal::TooMany).await;
+            }
             return None;
         };
-        let guarded = Guarded::new(stream, self.door.clone(), place);
+        let wire = match &self.tls {
+            Some(tls) => self.secure(stream, tls.now()).await?,
+            None => Wire::Plain(stream),
+        };
+        let guarded = Guarded::new(wire, self.door.clone(), place);
         self.app.process_new(Box::new(guarded), shutdown).await
     }
 
@@ -132,11 +156,40 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Counted<A> {
 }
 
 impl<A> Counted<A> {
-    async fn refuse(&self, mut stream: Stream) {
+    /// Makes the TLS handshake.
+    async fn secure(&self, mut stream: Stream, config: Arc<ServerConfig>) -> Option<Wire> {
+        let mut first = [0];
+        let accepting = async {
+            if !stream.try_peek(&mut first).await? {
+                return Err(io::ErrorKind::Unsupported.into());
+            }
+            if first[0] != HANDSHAKE_RECORD {
+                return Ok(Err(stream));
+            }
+            let accepted = TlsAcceptor::from(config).accept(stream).await;
+            accepted.map(|secured| Ok(Wire::Tls(Box::new(secured))))
+        };
+        match timeout(self.door.limits.head_deadline, accepting).await {
+            Ok(Ok(Ok(wire))) => Some(wire),
+            Ok(Ok(Err(cleartext))) => {
+                self.refuse(cleartext, Refusal::Cleartext).await;
+                None
+            }
+            // Whoever only looks whether the port is open, as load balancers do, is no news.
+            Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => None,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "a caller's TLS handshake failed");
+                None
+            }
+            Err(_late) => None,
+        }
+    }
+
+    async fn refuse(&self, mut stream: Stream, why: Refusal) {
         let Ok(_one_of_few) = self.refusals.try_acquire() else {
             return;
         };
-        let answer = (self.refusal)();
+        let answer = (self.refusal)(why);
         let _closed_or_late = timeout(REFUSAL_DEADLINE, async {
             if stream.write_all(&answer).await.is_ok()
                 && AsyncWriteExt::shutdown(&mut stream).await.is_ok()

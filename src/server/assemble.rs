@@ -6,18 +6,21 @@
 
 use std::sync::Arc;
 
+use rustls::ServerConfig;
+
 use super::StartError;
 use crate::{
     bounds::{Memory, Turns},
     clock::Clock,
     config::{Config, Idempotency, Limits, Loaded, ProxyConfig, ProxyCredentials, RouteConfig},
     credentials::{Rotation, SecretError, pin, read_secret},
-    exchange::{Destination, KeySource, Keys, Pace, Proxy, hosts::Hosts},
+    exchange::{Destination, KeySource, Keys, Pace, Proxy, Tls, hosts::Hosts},
     idempotency::Deriver,
     journal::Journal,
     lifecycle::Lifecycle,
     retry::{Backoff, Policy},
     telemetry::Metrics,
+    tls::Renewed,
     upstream::Upstreams,
     watch::Watching,
 };
@@ -30,6 +33,8 @@ pub(super) struct Process {
     pub(super) lifecycle: Lifecycle,
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Clock,
+    /// Its files are those of the start; what is in them may change.
+    pub(super) inbound_tls: Option<Arc<Renewed<ServerConfig>>>,
 }
 
 /// A configuration and what was made of it.
@@ -54,6 +59,7 @@ impl Assembly {
         let (safety, limits) = (&config.safety, &config.limits);
         let listener = &config.listeners.proxy;
         let upstreams = Upstreams::new(config, former.map(|former| &*former.upstreams))?;
+        let upstreams = Arc::new(upstreams.watched());
         check_proxy_password(config)?;
         let (rotation, secrets) = credentials(config, rotation, former)?;
         let (key_source, pinned) = key_source(config, former)?;
@@ -76,10 +82,14 @@ impl Assembly {
             metrics: process.metrics.clone(),
             clock: process.clock.clone(),
             configuration: loaded.to_string(),
+            tls: Tls {
+                inbound: process.inbound_tls.clone(),
+                upstreams: upstreams.clone(),
+            },
         };
         Ok(Self {
             proxy: Arc::new(proxy),
-            upstreams: Arc::new(upstreams),
+            upstreams,
             loaded,
             watching: (secrets, pinned),
         })

@@ -24,13 +24,12 @@ use crate::{
     clock::Clock,
     config::{Limits, Listener, Loaded, Shutdown, Sources},
     credentials::{Rotation, SecretError},
-    exchange::{Current, Keys, ProxyApp, hosts::Hosts, overloaded_connection},
+    exchange::{Current, Keys, ProxyApp, hosts::Hosts, refused_connection},
     journal::JournalError,
     lifecycle::{Lifecycle, Stage},
     listener::{BindError, Bound, BoundAddress, ConnectionLimits, Listening, bind},
-    problem::Code,
     telemetry::Metrics,
-    upstream::RootsError,
+    tls::{Unusable, inbound},
 };
 
 /// The health and admin listeners serve a kubelet, a few scrapers, a person; whoever else connects must not keep those out.
@@ -60,8 +59,8 @@ pub struct Server {
 pub enum StartError {
     /// A secret could not be read.
     Secret(SecretError),
-    /// No upstream could be verified.
-    Roots(RootsError),
+    /// A file cannot be used for TLS, or there are no roots to verify an upstream with.
+    Tls(Unusable),
     /// The system refused a socket.
     Bind(BindError),
     /// The journal cannot be written.
@@ -72,7 +71,7 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Secret(error) => error.fmt(f),
-            Self::Roots(error) => error.fmt(f),
+            Self::Tls(error) => error.fmt(f),
             Self::Bind(error) => error.fmt(f),
             Self::Journal(error) => error.fmt(f),
         }
@@ -87,9 +86,9 @@ impl From<SecretError> for StartError {
     }
 }
 
-impl From<RootsError> for StartError {
-    fn from(error: RootsError) -> Self {
-        Self::Roots(error)
+impl From<Unusable> for StartError {
+    fn from(error: Unusable) -> Self {
+        Self::Tls(error)
     }
 }
 
@@ -141,6 +140,7 @@ impl Server {
             lifecycle: Lifecycle::new(),
             metrics: Arc::new(Metrics::new()),
             clock,
+            inbound_tls: listeners.proxy.tls.as_ref().map(inbound).transpose()?,
         };
         let assembly = Assembly::make(&process, loaded, rotation, None)?;
         let proxy_socket = bind(&listeners.proxy.address)?;
@@ -202,8 +202,12 @@ impl Server {
         } = self;
         let current = configured.current.clone();
         let Process {
-            lifecycle, metrics, ..
+            lifecycle,
+            metrics,
+            inbound_tls,
+            ..
         } = &configured.process;
+        let _watching = inbound_tls.as_ref().map(|tls| tls.watch());
         let (listeners, limits) = {
             let config = &configured.assembly.lock().loaded.config;
             (config.listeners.clone(), config.limits.clone())
@@ -221,9 +225,11 @@ impl Server {
             limits: connection_limits(&limits),
             memory: configured.process.memory.clone(),
             lifecycle: Some(lifecycle.clone()),
-            refusal: Box::new(move || {
-                refused.reject(Code::Overloaded);
-                overloaded_connection()
+            tls: inbound_tls.clone(),
+            refusal: Box::new(move |why| {
+                let (code, answer) = refused_connection(why);
+                refused.reject(code);
+                answer
             }),
         };
         accepting.spawn(listening.serve(callers));
@@ -234,7 +240,8 @@ impl Server {
             limits: OPERATOR_LIMITS,
             memory: configured.process.memory.clone(),
             lifecycle: None,
-            refusal: Box::new(overloaded_connection),
+            tls: None,
+            refusal: Box::new(|why| refused_connection(why).1),
         };
         let hosts = |listener: &Listener| Hosts::of(&listener.address, &listener.hosts);
         let health = Health::app(current.clone(), hosts(&listeners.health));

@@ -36,6 +36,7 @@ pub struct Metrics {
     circuits: IntGaugeVec,
     skews: IntGaugeVec,
     unresolved: IntGaugeVec,
+    certificates: IntGaugeVec,
     credential_loaded: IntGaugeVec,
     credential_failures: IntCounterVec,
     in_flight: Cells<IntGaugeVec, IntGauge>,
@@ -157,6 +158,11 @@ impl Metrics {
                 "journal_unresolved",
                 "Exchanges that the journal saw begin and not end, those in flight included.",
                 &["route"],
+            ),
+            certificates: register.gauges(
+                "certificate_not_after_timestamp_seconds",
+                "When a certificate of ours expires, in seconds since 1970.",
+                &["certificate"],
             ),
             credential_loaded: register.gauges(
                 "credential_loaded_timestamp_seconds",
@@ -280,6 +286,13 @@ impl Metrics {
             .set(count);
     }
 
+    /// Takes over when a certificate expires, before rendering.
+    pub fn certificate(&self, certificate: &str, not_after: i64) {
+        self.certificates
+            .with_label_values(&[certificate])
+            .set(not_after);
+    }
+
     /// Takes over what is known of the credential, before rendering.
     pub fn credential(&self, loaded_at: u64, failures: u64) {
         let loaded_at = i64::try_from(loaded_at).unwrap_or(i64::MAX);
@@ -294,7 +307,12 @@ impl Metrics {
     pub fn reloaded(&self, successfully: bool) {
         self.last_reload.set(i64::from(successfully));
         if successfully {
-            for gauges in [&self.circuits, &self.skews, &self.unresolved] {
+            for gauges in [
+                &self.circuits,
+                &self.skews,
+                &self.unresolved,
+                &self.certificates,
+            ] {
                 gauges.reset();
             }
         }

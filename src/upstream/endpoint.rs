@@ -28,11 +28,12 @@ use crate::{
     config::{CircuitBreaker, Origin, UpstreamConfig},
     ingo::Class,
     retry::Budget,
+    tls::Renewed,
 };
 
 /// An Ingo host, and the connections to it.
 pub struct Upstream {
-    pub(super) connector: Arc<Connector>,
+    pub(super) pool: Arc<Renewed<Connector>>,
     pub(super) breaker: Breaker,
     pub(super) places: Arc<Semaphore>,
     any_age: Endpoint,
@@ -51,12 +52,12 @@ impl Upstream {
         settings: &UpstreamConfig,
         breaker: CircuitBreaker,
         budget: Budget,
-        connector: &Arc<Connector>,
+        pool: &Arc<Renewed<Connector>>,
     ) -> Self {
         let dialer = Dialer::new(origin, settings.proxy.as_ref(), settings.connect_timeout);
         let authority = origin.authority();
         Self {
-            connector: connector.clone(),
+            pool: pool.clone(),
             breaker: Breaker::new(breaker),
             places: Arc::new(Semaphore::new(settings.attempts_in_flight)),
             any_age: Endpoint::new(origin, settings, settings.idle_timeout, &dialer),
@@ -188,6 +189,7 @@ pub(super) struct Endpoint(Arc<Fixed>);
 #[derive(Debug)]
 struct Fixed {
     origin: Origin,
+    server_name: String,
     placeholder: SocketAddr,
     reuse_hash: u64,
     options: PeerOptions,
@@ -210,7 +212,9 @@ impl Endpoint {
         options.idle_timeout = Some(idle_timeout);
         let mut hasher = DefaultHasher::new();
         (origin, idle_timeout).hash(&mut hasher);
+        let server_name = settings.server_name.as_ref().unwrap_or(&origin.host);
         Self(Arc::new(Fixed {
+            server_name: server_name.clone(),
             origin: origin.clone(),
             placeholder: SocketAddr::Inet(([0, 0, 0, 0], origin.port).into()),
             reuse_hash: hasher.finish(),
@@ -236,7 +240,7 @@ impl Peer for Endpoint {
 
     /// Never empty: Pingora takes an empty name as a wish not to verify the certificate.
     fn sni(&self) -> &str {
-        &self.0.origin.host
+        &self.0.server_name
     }
 
     fn reuse_hash(&self) -> u64 {

@@ -4,7 +4,10 @@
 //! judgement to rustls. No request is ever sent over such a connection.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -13,22 +16,29 @@ use pingora::{
         CertificateDer, CertificateError, ClientConfig, DigitallySignedStruct,
         HandshakeSignatureValid, RootCertStore, RusTlsError, ServerCertVerified,
         ServerCertVerifier, ServerName, SignatureScheme, TlsConnector, UnixTime,
-        WebPkiServerVerifier, install_default_crypto_provider, version,
+        WebPkiServerVerifier, sign::CertifiedKey, version,
     },
     upstreams::peer::Peer as _,
 };
+use rustls::client::ResolvesClientCert;
 use tokio::time::timeout;
 use x509_parser::{
     extensions::GeneralName,
     prelude::{FromDer as _, X509Certificate},
 };
 
-use super::{Freshness, RootsError, Upstream, examine::Reached, roots};
-use crate::config::Config;
+use super::{Freshness, Upstream, examine::Reached, roots};
+use crate::{
+    config::Config,
+    tls::{Unusable, provider},
+};
 
-/// The certificate authorities that upstreams are verified with.
+/// The certificate authorities that upstreams are verified with, and what they are shown.
 #[derive(Debug)]
-pub struct Roots(Arc<RootCertStore>);
+pub struct Roots {
+    store: Arc<RootCertStore>,
+    shown: Option<Arc<CertifiedKey>>,
+}
 
 /// A certificate, as far as people want to know it. Its texts hold visible ASCII only.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +64,9 @@ pub struct Handshake {
     pub chose_http_1_1: bool,
     /// The server's certificate.
     pub certificate: Option<Certificate>,
+    /// Whether the server asked for a certificate and there is none to show. In TLS 1.3 that it misses one is heard only after the
+    /// handshake.
+    pub wants_certificate: bool,
 }
 
 /// Why a handshake failed.
@@ -87,14 +100,20 @@ impl Roots {
     /// Loads what `config` trusts.
     ///
     /// # Errors
-    /// [`RootsError`] where that is nothing.
-    pub fn load(config: &Config) -> Result<Self, RootsError> {
-        roots::load(config.upstream.ca_file.as_deref()).map(|store| Self(Arc::new(store)))
+    /// [`Unusable`] where that is nothing.
+    pub fn load(config: &Config) -> Result<Self, Unusable> {
+        let store = roots::load(config.upstream.ca_file.as_deref())?;
+        let shown = config.upstream.client_certificate.as_ref();
+        Ok(Self {
+            store: Arc::new(store),
+            // What is wrong with it is told by whoever makes the pool of connections.
+            shown: shown.and_then(|shown| roots::shown(shown).ok().map(Arc::new)),
+        })
     }
 
     /// How many there are.
     pub fn count(&self) -> usize {
-        self.0.len()
+        self.store.len()
     }
 }
 
@@ -109,19 +128,23 @@ impl Upstream {
         roots: &Roots,
     ) -> Result<Handshake, (Distrust, Option<Certificate>)> {
         let endpoint = self.endpoint(Freshness::AnyAge);
-        install_default_crypto_provider();
-        let verifier = WebPkiServerVerifier::builder(roots.0.clone())
+        let _installed = provider();
+        let verifier = WebPkiServerVerifier::builder(roots.store.clone())
             .build()
             .map_err(|_| (Distrust::UnknownIssuer, None))?;
         let witness = Arc::new(Witness {
             verifier,
             shown: Mutex::default(),
         });
-        let mut config =
+        let config =
             ClientConfig::builder_with_protocol_versions(&[&version::TLS12, &version::TLS13])
                 .dangerous()
-                .with_custom_certificate_verifier(witness.clone())
-                .with_no_client_auth();
+                .with_custom_certificate_verifier(witness.clone());
+        let shown = Arc::new(Shown {
+            identity: roots.shown.clone(),
+            asked: AtomicBool::new(false),
+        });
+        let mut config = config.with_client_cert_resolver(shown.clone());
         config.alpn_protocols = vec![HTTP_1_1.to_vec()];
         let name = ServerName::try_from(endpoint.sni().to_owned())
             .map_err(|_| (Distrust::OtherName, None))?;
@@ -141,6 +164,7 @@ impl Upstream {
             }),
             chose_http_1_1: connection.alpn_protocol() == Some(HTTP_1_1),
             certificate: witness.certificate(),
+            wants_certificate: shown.asked.load(Ordering::Relaxed) && roots.shown.is_none(),
         })
     }
 }
@@ -189,6 +213,28 @@ const HANDSHAKE_FAILURE: u8 = 40;
 const PROTOCOL_VERSION: u8 = 70;
 const CERTIFICATE_REQUIRED: u8 = 116;
 const NO_APPLICATION_PROTOCOL: u8 = 120;
+
+/// What the server is shown, if it asks.
+#[derive(Debug)]
+struct Shown {
+    identity: Option<Arc<CertifiedKey>>,
+    asked: AtomicBool,
+}
+
+impl ResolvesClientCert for Shown {
+    fn resolve(
+        &self,
+        _acceptable_issuers: &[&[u8]],
+        _schemes: &[SignatureScheme],
+    ) -> Option<Arc<CertifiedKey>> {
+        self.asked.store(true, Ordering::Relaxed);
+        self.identity.clone()
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
 
 /// Takes note of what is shown, and judges nothing itself.
 #[derive(Debug)]

@@ -16,24 +16,27 @@ mod unreached;
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
-use pingora::connectors::{ConnectorOptions, http::v1::Connector};
+use pingora::connectors::http::v1::Connector;
 
 pub use self::{
     endpoint::{Freshness, Upstream},
     examine::{Reached, Request, Unanswered},
     handshake::{Certificate, Distrust, Handshake, Roots},
-    roots::RootsError,
     send::{Answer, BadResponse, Connection, Failure, NotConnected, Unreachable},
 };
 use crate::{
     config::{CircuitBreaker, Config, Origin, Repeats, UpstreamConfig},
     retry::Budget,
+    tls::{Expiry, Renewed, Unusable},
+    watch::Watching,
 };
 
 /// Every upstream of a configuration, over one pool of connections.
 pub struct Upstreams {
     by_origin: HashMap<Origin, Arc<Upstream>>,
-    connector: Arc<Connector>,
+    pool: Arc<Renewed<Connector>>,
+    /// Has the pool made anew when the files of TLS change.
+    watching: Option<Arc<Watching>>,
     settings: Settings,
 }
 
@@ -53,8 +56,8 @@ impl Upstreams {
     /// What `former` has and what is spoken to as before is kept, with its connections and what is known of it.
     ///
     /// # Errors
-    /// [`RootsError`] where an upstream speaks TLS and there is nothing to verify it with.
-    pub fn new(config: &Config, former: Option<&Self>) -> Result<Self, RootsError> {
+    /// [`Unusable`] where an upstream speaks TLS and there is nothing to verify it with, or nothing good to show it.
+    pub fn new(config: &Config, former: Option<&Self>) -> Result<Self, Unusable> {
         let settings = Settings {
             upstream: config.upstream.clone(),
             circuit_breaker: config.safety.circuit_breaker,
@@ -62,9 +65,9 @@ impl Upstreams {
             any_tls: config.routes.iter().any(|r| r.upstream.tls),
         };
         let former = former.filter(|former| former.settings == settings);
-        let connector = match former {
-            Some(former) => former.connector.clone(),
-            None => settings.connector()?,
+        let pool = match former {
+            Some(former) => former.pool.clone(),
+            None => settings.pool()?,
         };
         let mut by_origin = HashMap::new();
         for route in &config.routes {
@@ -73,14 +76,33 @@ impl Upstreams {
                 let known = former.and_then(|former| former.by_origin.get(origin));
                 known
                     .cloned()
-                    .unwrap_or_else(|| Arc::new(settings.upstream_at(origin, &connector)))
+                    .unwrap_or_else(|| Arc::new(settings.upstream_at(origin, &pool)))
             });
         }
         Ok(Self {
             by_origin,
-            connector,
+            pool,
+            watching: former.and_then(|former| former.watching.clone()),
             settings,
         })
+    }
+
+    /// Has connections made by what is in the files of TLS, from the moment of a change.
+    #[must_use]
+    pub fn watched(mut self) -> Self {
+        let pool = &self.pool;
+        self.watching.get_or_insert_with(|| Arc::new(pool.watch()));
+        self
+    }
+
+    /// When the certificates expire that connections are made with.
+    pub fn expiries(&self) -> Vec<Expiry> {
+        self.pool.expiries()
+    }
+
+    /// What is wrong with the files of TLS now, for people.
+    pub fn trouble(&self) -> Option<String> {
+        self.pool.trouble()
     }
 
     /// The upstream at `origin`, which a route of the configuration must name.
@@ -111,21 +133,17 @@ impl fmt::Debug for Upstreams {
 }
 
 impl Settings {
-    fn connector(&self) -> Result<Arc<Connector>, RootsError> {
-        let mut options = ConnectorOptions::new(self.upstream.idle_connections);
-        options.ca_file = roots::check(self.upstream.ca_file.as_deref(), self.any_tls)?;
-        Ok(Arc::new(Connector::new(Some(options))))
+    fn pool(&self) -> Result<Arc<Renewed<Connector>>, Unusable> {
+        let files = roots::files(&self.upstream, self.any_tls);
+        let (settings, any_tls) = (self.upstream.clone(), self.any_tls);
+        Renewed::new(files, move |contents| {
+            roots::connector(&settings, any_tls, contents)
+        })
     }
 
-    fn upstream_at(&self, origin: &Origin, connector: &Arc<Connector>) -> Upstream {
+    fn upstream_at(&self, origin: &Origin, pool: &Arc<Renewed<Connector>>) -> Upstream {
         let earned = f64::from(self.repeats.budget_percent) / 100.0;
         let budget = Budget::full(self.repeats.budget, earned);
-        Upstream::new(
-            origin,
-            &self.upstream,
-            self.circuit_breaker,
-            budget,
-            connector,
-        )
+        Upstream::new(origin, &self.upstream, self.circuit_breaker, budget, pool)
     }
 }

@@ -1,83 +1,142 @@
-//! The certificate authorities that upstreams are verified with.
+//! The certificate authorities that upstreams are verified with, and what upstreams are shown.
 //!
-//! Pingora's rustls connector panics where they are missing, so they are looked at first and a clear error is given.
+//! Pingora's rustls connector panics where they are missing or do not go together, so they are looked at first and a clear error
+//! is given. It reads the files by itself: what was looked at and what it reads are the same but for a change in that moment, which
+//! whoever watches the files then finds.
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
+use std::path::Path;
+
+use pingora::{
+    connectors::{ConnectorOptions, http::v1::Connector},
+    tls::{
+        RootCertStore, load_ca_file_into_store, load_platform_certs_incl_env_into_store,
+        sign::CertifiedKey,
+    },
 };
 
-use pingora::tls::{
-    RootCertStore, load_ca_file_into_store, load_platform_certs_incl_env_into_store,
+use crate::{
+    config::{ClientCertificate, UpstreamConfig},
+    secret::Secret,
+    tls::{Expiry, Made, TlsFile, Unusable, certificates, expiry, identity, provider},
 };
 
-/// There is nothing to verify an upstream's certificate with.
-#[derive(Debug)]
-pub enum RootsError {
-    /// The file that `upstream.ca_file` names holds no certificate that can be used.
-    File(PathBuf, String),
-    /// The system has no root certificates.
-    System(String),
-}
-
-impl fmt::Display for RootsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(path, why) => write!(
-                f,
-                "upstream.ca_file: no root certificates could be loaded from {}: {why}; it must be a PEM file of CERTIFICATE blocks only",
-                path.display()
-            ),
-            Self::System(why) => write!(
-                f,
-                "no root certificates were found on this system ({why}), so no upstream can be verified; install the package ca-certificates, or name a PEM file with upstream.ca_file or the environment variable SSL_CERT_FILE"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for RootsError {}
-
+const CA_FILE: &str = "upstream.ca_file";
 /// A PEM file that exists everywhere and holds no certificate. Pingora loads roots even where no upstream speaks TLS,
 /// and would panic for want of them.
 const NO_ROOTS: &str = "/dev/null";
 
-/// Makes sure that there are roots where TLS is spoken; answers the file to load them from, `None` for the system's.
-pub(super) fn check(ca_file: Option<&Path>, any_tls: bool) -> Result<Option<String>, RootsError> {
-    if !any_tls {
-        return Ok(Some(NO_ROOTS.to_owned()));
+/// The files that a pool of connections is made of, in the order in which [`connector`] expects what is in them.
+pub(super) fn files(settings: &UpstreamConfig, any_tls: bool) -> Vec<TlsFile> {
+    let shown = settings.client_certificate.iter().flat_map(shown_files);
+    let files = shown.chain(settings.ca_file.as_deref().map(ca_file));
+    files.filter(|_| any_tls).collect()
+}
+
+/// The files of what upstreams are shown: the certificate, then its key.
+fn shown_files(shown: &ClientCertificate) -> [TlsFile; 2] {
+    [
+        TlsFile {
+            key: "upstream.client_certificate_file",
+            path: shown.certificate.clone(),
+        },
+        TlsFile {
+            key: "upstream.client_key_file",
+            path: shown.key.clone(),
+        },
+    ]
+}
+
+/// What upstreams are shown, read now.
+pub(super) fn shown(shown: &ClientCertificate) -> Result<CertifiedKey, Unusable> {
+    let files = shown_files(shown);
+    let contents = (files[0].read()?, files[1].read()?);
+    identity((&files[0], &contents.0), (&files[1], &contents.1)).map_err(Unusable)
+}
+
+fn ca_file(path: &Path) -> TlsFile {
+    TlsFile {
+        key: CA_FILE,
+        path: path.to_owned(),
     }
-    load(ca_file)?;
-    let text = |path: &Path| {
-        let not_text = || RootsError::File(path.to_owned(), "its path is not UTF-8".to_owned());
-        path.to_str().map(str::to_owned).ok_or_else(not_text)
+}
+
+/// Makes a pool of connections, without any yet. `contents` are those of [`files`].
+pub(super) fn connector(
+    settings: &UpstreamConfig,
+    any_tls: bool,
+    contents: &[Secret],
+) -> Result<Made<Connector>, String> {
+    // Before Pingora makes its own choice.
+    let _installed = provider();
+    let mut options = ConnectorOptions::new(settings.idle_connections);
+    let mut expiries = Vec::new();
+    let mut expires = |certificate, when: Option<i64>| {
+        expiries.extend(when.map(|not_after| Expiry {
+            certificate,
+            not_after,
+        }));
     };
-    ca_file.map(text).transpose()
+    if any_tls {
+        load(settings.ca_file.as_deref()).map_err(|error| error.0)?;
+        let mut contents = contents.iter();
+        if let Some(shown) = &settings.client_certificate
+            && let [Some(certificate), Some(key)] = [contents.next(), contents.next()]
+        {
+            let files = shown_files(shown);
+            let identity = identity((&files[0], certificate), (&files[1], key))?;
+            expires(
+                "upstream_client",
+                identity.cert.iter().filter_map(expiry).min(),
+            );
+            options.cert_key_file = Some((
+                text(files[0].key, &shown.certificate)?,
+                text(files[1].key, &shown.key)?,
+            ));
+        }
+        if let (Some(path), Some(pem)) = (&settings.ca_file, contents.next()) {
+            let authorities = certificates(&ca_file(path), pem)?;
+            // While one of them is good, there is something to trust.
+            expires("upstream_ca", authorities.iter().filter_map(expiry).max());
+            options.ca_file = Some(text(CA_FILE, path)?);
+        }
+    } else {
+        options.ca_file = Some(NO_ROOTS.to_owned());
+    }
+    Ok(Made {
+        value: Connector::new(Some(options)),
+        expiries,
+    })
+}
+
+/// Pingora takes paths as text.
+fn text(key: &str, path: &Path) -> Result<String, String> {
+    let text = path.to_str().map(str::to_owned);
+    text.ok_or_else(|| format!("{key}: {} is not UTF-8; rename it", path.display()))
 }
 
 /// Loads the roots of `ca_file`, or the system's; never none.
-pub(super) fn load(ca_file: Option<&Path>) -> Result<RootCertStore, RootsError> {
+pub(super) fn load(ca_file: Option<&Path>) -> Result<RootCertStore, Unusable> {
     let mut store = RootCertStore::empty();
-    match ca_file {
-        Some(path) => {
-            let failed = |why: &str| RootsError::File(path.to_owned(), why.to_owned());
-            load_ca_file_into_store(path, &mut store).map_err(|e| failed(&root_cause(&e)))?;
-            if store.is_empty() {
-                return Err(failed("it holds none"));
-            }
-        }
+    let (loaded, place) = match ca_file {
+        Some(path) => (load_ca_file_into_store(path, &mut store), path.display()),
         None => {
-            load_platform_certs_incl_env_into_store(&mut store)
-                .map_err(|e| RootsError::System(root_cause(&e)))?;
-            if store.is_empty() {
-                return Err(RootsError::System("the store is empty".to_owned()));
-            }
+            let loaded = load_platform_certs_incl_env_into_store(&mut store);
+            (loaded, Path::new("").display())
         }
-    }
-    Ok(store)
-}
-
-/// The innermost error: "No such file or directory" helps, the wrapping does not.
-fn root_cause(error: &pingora::Error) -> String {
-    error.root_cause().to_string()
+    };
+    let why = match loaded {
+        Ok(()) if !store.is_empty() => return Ok(store),
+        Ok(()) => "it holds none".to_owned(),
+        // The innermost error: "No such file or directory" helps, the wrapping does not.
+        Err(error) => error.root_cause().to_string(),
+    };
+    Err(Unusable(if ca_file.is_some() {
+        format!(
+            "{CA_FILE}: no root certificates could be loaded from {place}: {why}; it must be a PEM file of CERTIFICATE blocks only"
+        )
+    } else {
+        format!(
+            "no root certificates were found on this system ({why}), so no upstream can be verified; install the package ca-certificates, or name a PEM file with upstream.ca_file or the environment variable SSL_CERT_FILE"
+        )
+    }))
 }

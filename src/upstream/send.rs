@@ -3,13 +3,13 @@
 //! Every failure says what is known, in the terms of `product.md`; whether bytes were written is kept apart in [`Progress`],
 //! outside this future, so that it survives a time-out, a dropped future and a panic.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Version, header};
 use pingora::{
-    Error, ErrorType, http::RequestHeader, protocols::http::v1::client::HttpSession,
-    upstreams::peer::Peer as _,
+    Error, ErrorType, connectors::http::v1::Connector, http::RequestHeader,
+    protocols::http::v1::client::HttpSession, upstreams::peer::Peer as _,
 };
 
 use tokio::sync::OwnedSemaphorePermit;
@@ -69,6 +69,8 @@ impl Answer {
 /// A connection to an upstream, for one attempt.
 pub struct Connection<'a> {
     session: HttpSession,
+    /// The pool that it came from and goes back to: what is verified otherwise since is not mixed with it.
+    pool: Arc<Connector>,
     endpoint: &'a Endpoint,
     _place: OwnedSemaphorePermit,
 }
@@ -162,10 +164,11 @@ impl Upstream {
             .permit(Instant::now().into_std())
             .map_err(NotConnected::CircuitOpen)?;
         let endpoint = self.endpoint(freshness);
-        let found = match self.connector.reused_http_session(endpoint).await {
+        let pool = self.pool.now();
+        let found = match pool.reused_http_session(endpoint).await {
             Some(pooled) => Ok((pooled, true)),
             // Boxed: connecting is rare and its future large.
-            None => Box::pin(self.connector.get_http_session(endpoint)).await,
+            None => Box::pin(pool.get_http_session(endpoint)).await,
         };
         progress.stopwatch.stop();
         let (mut session, reused) = match found {
@@ -204,6 +207,7 @@ impl Upstream {
         }
         Ok(Connection {
             session,
+            pool,
             endpoint,
             _place: place,
         })
@@ -224,6 +228,7 @@ impl Upstream {
     ) -> Result<Answer, Failure> {
         let Connection {
             mut session,
+            pool,
             endpoint,
             _place,
         } = connection;
@@ -249,8 +254,7 @@ impl Upstream {
             Err(failed) => return Err(failed.told(true, progress)),
         };
         if written {
-            self.connector
-                .release_http_session(session, endpoint, endpoint.idle_timeout())
+            pool.release_http_session(session, endpoint, endpoint.idle_timeout())
                 .await;
         }
         Ok(Answer {

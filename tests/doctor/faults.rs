@@ -5,7 +5,10 @@ use std::time::Duration;
 use crate::{
     command::Doctor,
     stage::{Front, Identity, PROXY_BASIC, PROXY_PASSWORD, PROXY_USER, Rule, Stage, trusting},
-    support::{SECRET, USERNAME},
+    support::{
+        Reply, SECRET, USERNAME, Upstream,
+        tls::{self, Authority, Leaf},
+    },
 };
 
 fn of_front(stage: &Stage, front: &Front, name: &str) -> Doctor {
@@ -316,6 +319,83 @@ fn one_dead_address_of_two_is_told_and_the_other_is_used() {
     );
     holds(&said.well("connect"), &["127.0.0.2:"]);
     said.well("credentials");
+}
+
+#[test]
+fn an_upstream_that_wants_a_certificate_and_one_that_has_expired() {
+    let stage = Stage::new();
+    let (ingos, ours) = (Authority::fresh(), Authority::fresh());
+    // `{}` of a load balancer in Ingo's place proves the signature accepted as little as it refuses it.
+    let upstream = Upstream::over_tls(
+        tls::Identity::by(&ingos, &["127.0.0.1"], Some(&ours)),
+        Reply::json("{}"),
+    );
+    let ca = stage.file("ca.pem", ingos.pem.as_bytes());
+    let doctor = |rest: &str| {
+        let yaml = format!("upstream:\n  ca_file: {}\n{rest}", ca.display());
+        Doctor::of(&stage, &upstream.url())
+            .yaml(&stage, &yaml)
+            .json()
+    };
+    let shown = |leaf: &Leaf| {
+        let certificate = stage.file("tls.crt", leaf.certificate.as_bytes());
+        let key = stage.file("tls.key", leaf.key.as_bytes());
+        format!(
+            "  client_certificate_file: {}\n  client_key_file: {}\n",
+            certificate.display(),
+            key.display()
+        )
+    };
+    // In TLS 1.3 the handshake is over for us before the server misses a certificate.
+    let said = doctor("");
+    let told = said.only_wrong("protocol");
+    holds(&told, &["wants a client certificate"]);
+    holds(&said.well("tls"), &["it asks for a client certificate"]);
+    let good = ours.issue(&["acme"]);
+    let said = doctor(&shown(&good));
+    said.is_healthy();
+    holds(&said.well("client_certificate"), &["expires in"]);
+    holds(&said.well("roots"), &["expires in"]);
+
+    let expired = ours.issue_until(&["acme"], 2001);
+    let said = doctor(&shown(&expired));
+    assert_eq!(said.ended.status, Some(1));
+    holds(
+        &said.ended.output(),
+        &["expired", "days ago", "it is taken without a restart"],
+    );
+
+    let other = Leaf {
+        key: expired.key,
+        ..good
+    };
+    let told = doctor(&shown(&other)).only_wrong("client_certificate");
+    holds(
+        &told,
+        &[
+            "upstream.client_key_file",
+            "does not go with",
+            "write both anew",
+        ],
+    );
+}
+
+#[test]
+fn the_listeners_own_certificate() {
+    let stage = Stage::new();
+    let front = stage.front(Identity::default());
+    let leaf = Authority::fresh().issue_until(&["localhost"], 2001);
+    let yaml = format!(
+        "{}listeners: {{proxy: {{tls: {{certificate_file: {}, key_file: {}}}}}}}\n",
+        trusting(&front.authority),
+        stage.file("tls.crt", leaf.certificate.as_bytes()).display(),
+        stage.file("tls.key", leaf.key.as_bytes()).display(),
+    );
+    let told = Doctor::of(&stage, &front.url("localhost"))
+        .yaml(&stage, &yaml)
+        .json()
+        .only_wrong("listener_certificate");
+    holds(&told, &["expired", "replace it"]);
 }
 
 #[test]

@@ -17,6 +17,7 @@
 #[path = "../it/support/mod.rs"]
 mod support;
 
+mod certificates;
 mod reload;
 mod rotation;
 mod stage;

@@ -4,12 +4,14 @@
 
 use std::{
     io::{self, ErrorKind, Read, Write},
-    net::{Shutdown, SocketAddr, TcpStream},
+    net::{IpAddr, Shutdown, SocketAddr, TcpStream},
     os::unix::net::UnixStream,
     path::Path,
+    sync::Arc,
     time::Duration,
 };
 
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, StreamOwned, pki_types::ServerName};
 use serde_json::Value;
 
 use super::{PATIENCE, Post, wire, wire::Incoming};
@@ -22,6 +24,7 @@ pub struct Client {
 enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
 /// One answer.
@@ -48,6 +51,32 @@ impl Client {
         let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
         stream.set_nodelay(true)?;
         Ok(Self::over(Stream::Tcp(stream)))
+    }
+
+    /// Connects over TLS, to 127.0.0.1 by that name, or says why not.
+    pub fn try_connect_tls(address: SocketAddr, config: &Arc<ClientConfig>) -> io::Result<Self> {
+        let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let name = ServerName::from(IpAddr::from([127, 0, 0, 1]));
+        let connection = ClientConnection::new(Arc::clone(config), name);
+        let mut connection = connection.map_err(io::Error::other)?;
+        while connection.is_handshaking() {
+            connection.complete_io(&mut stream)?;
+        }
+        Ok(Self::over(Stream::Tls(Box::new(StreamOwned::new(
+            connection, stream,
+        )))))
+    }
+
+    /// The certificate that the proxy showed, and whether a session was resumed.
+    pub fn secured(&mut self) -> (Vec<u8>, bool) {
+        let Stream::Tls(stream) = self.incoming.source() else {
+            panic!("the connection should be TLS");
+        };
+        let shown = stream.conn.peer_certificates().and_then(<[_]>::first);
+        let resumed = stream.conn.handshake_kind() == Some(HandshakeKind::Resumed);
+        (shown.map_or_else(Vec::new, |c| c.to_vec()), resumed)
     }
 
     /// Connects to a Unix socket.
@@ -167,6 +196,7 @@ impl Client {
         match self.incoming.source() {
             Stream::Tcp(s) => s.shutdown(Shutdown::Write),
             Stream::Unix(s) => s.shutdown(Shutdown::Write),
+            Stream::Tls(s) => s.sock.shutdown(Shutdown::Write),
         }
         .expect("an open connection");
     }
@@ -256,6 +286,7 @@ impl Stream {
         match self {
             Self::Tcp(s) => s.set_read_timeout(Some(patience)),
             Self::Unix(s) => s.set_read_timeout(Some(patience)),
+            Self::Tls(s) => s.sock.set_read_timeout(Some(patience)),
         }
         .expect("a time-out above zero");
     }
@@ -264,6 +295,7 @@ impl Stream {
         match self {
             Self::Tcp(s) => s.set_write_timeout(Some(patience)),
             Self::Unix(s) => s.set_write_timeout(Some(patience)),
+            Self::Tls(s) => s.sock.set_write_timeout(Some(patience)),
         }
         .expect("a time-out above zero");
     }
@@ -274,6 +306,7 @@ impl Read for Stream {
         match self {
             Self::Tcp(s) => s.read(bytes),
             Self::Unix(s) => s.read(bytes),
+            Self::Tls(s) => s.read(bytes),
         }
     }
 }
@@ -283,6 +316,7 @@ impl Write for Stream {
         match self {
             Self::Tcp(s) => s.write(bytes),
             Self::Unix(s) => s.write(bytes),
+            Self::Tls(s) => s.write(bytes),
         }
     }
 
@@ -290,6 +324,7 @@ impl Write for Stream {
         match self {
             Self::Tcp(s) => s.flush(),
             Self::Unix(s) => s.flush(),
+            Self::Tls(s) => s.flush(),
         }
     }
 }

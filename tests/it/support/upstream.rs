@@ -17,7 +17,7 @@ use std::{
 use super::{
     PATIENCE, Recorded, Reply,
     reply::Ending,
-    tls::{self, Handshake, Identity},
+    tls::{self, Handshake, Identity, Peer},
     wire::{self, Incoming},
 };
 
@@ -58,6 +58,7 @@ struct Shared {
 struct State {
     requests: Vec<Arc<Recorded>>,
     handshakes: Vec<Handshake>,
+    peers: Vec<Peer>,
     /// Open connections, and whether each waits for its next request.
     open: HashMap<usize, (Arc<TcpStream>, bool)>,
 }
@@ -155,6 +156,11 @@ impl Upstream {
     /// How many connections were ever made to it.
     pub fn connections(&self) -> usize {
         self.shared.accepted.load(Ordering::SeqCst)
+    }
+
+    /// Who made those handshakes, in order.
+    pub fn peers(&self) -> Vec<Peer> {
+        self.shared.state().peers.clone()
     }
 
     /// All TLS handshakes so far.
@@ -259,8 +265,11 @@ fn converse(shared: &Shared, connection: usize, socket: &Arc<TcpStream>) -> io::
     let mut incoming: Incoming<Box<dyn Wire>> = Incoming::from(match &shared.identity {
         None => Box::new(plain),
         Some(identity) => {
-            let (stream, handshake) = tls::accept(identity, plain)?;
-            shared.note(|s| s.handshakes.push(handshake));
+            let (stream, handshake, peer) = tls::accept(identity, plain)?;
+            shared.note(|s| {
+                s.handshakes.push(handshake);
+                s.peers.push(peer);
+            });
             Box::new(stream)
         }
     });
