@@ -48,8 +48,12 @@ impl Health {
                 upstream.name(),
                 upstream.circuit_open(),
                 upstream.clock_skew(),
+                upstream.connections(),
             );
         }
+        let limit = proxy.limits.inbound_connections;
+        let open = limit.saturating_sub(proxy.places.available_permits());
+        proxy.metrics.bounds(&proxy.limits, open);
         if let Some(journal) = &proxy.journal {
             let routes = proxy.routes.iter().map(|d| d.route);
             for route in routes.filter(|r| r.class().moves_money()) {

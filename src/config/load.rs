@@ -13,7 +13,7 @@ use std::{
 use super::{
     Config, LoadError, credentials,
     effective::Effective,
-    headers,
+    headers, histograms,
     layers::{self, Layer, Settings},
     limits, listeners,
     mistake::Mistakes,
@@ -160,6 +160,7 @@ fn read(
     let max_response_bytes = upstream.as_ref().map(|u| u.max_response_bytes);
     let limits = limits::read_limits(reader, max_response_bytes);
     let headers = headers::read(reader);
+    let buckets = histograms::read(reader);
     let (threads, log_format, reload_on_change) = process?;
     let (environment, routes) = routes?;
     Some(Config {
@@ -175,6 +176,7 @@ fn read(
         log_format,
         threads,
         reload_on_change,
+        buckets: buckets?,
     })
 }
 

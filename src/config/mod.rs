@@ -9,6 +9,7 @@
 mod credentials;
 mod effective;
 mod headers;
+mod histograms;
 mod layers;
 mod limits;
 mod listeners;
@@ -68,6 +69,17 @@ pub struct Config {
     pub threads: usize,
     /// Whether the configuration file is taken anew when it changes.
     pub reload_on_change: bool,
+    /// The upper bounds of histograms.
+    pub buckets: Buckets,
+}
+
+/// The upper bounds of histograms, in seconds, ascending.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Buckets {
+    /// Of our own work.
+    pub own: Vec<f64>,
+    /// Of exchanges and of what Ingo takes.
+    pub ingo: Vec<f64>,
 }
 
 /// The sockets to listen on.

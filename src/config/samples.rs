@@ -105,11 +105,13 @@ fn the_reference_holds_every_key_and_every_default_as_itself() {
             "credentials.secret_file",
         ];
         if own_default {
-            let default = match key.default.as_deref() {
-                Some("") | None => "[]",
-                Some(default) => default,
+            let default = key.default.as_deref().unwrap_or_default();
+            let default = if key.list {
+                format!("[{default}]")
+            } else {
+                default.to_owned()
             };
-            let line = (key.path.clone(), default.to_owned());
+            let line = (key.path.clone(), default);
             assert!(written.contains(&line), "{line:?} is missing");
         } else if required.contains(&key.path.as_str()) {
             assert!(written.iter().any(|(written, _)| *written == key.path));
@@ -291,7 +293,7 @@ fn variables_that_are_no_keys_are_mistakes_and_foreign_ones_are_not() {
         limits.body_byte (INGO_PROXY__LIMITS__BODY_BYTE): unknown key; did you mean body_bytes?\n  \
         retries.budget (INGO_PROXY__RETRIES__BUDGET): unknown key; the keys here are environment, threads, log_format, reload_on_change, \
         shutdown_delay, shutdown_limit, listeners, credentials, upstream, routes, limits, repeats, \
-        idempotency, journal, circuit_breaker, rate_limit, clock, headers\n  \
+        idempotency, journal, circuit_breaker, rate_limit, clock, histograms, headers\n  \
         routes.proces.enabled (INGO_PROXY__ROUTES__PROCES__ENABLED): unknown route; the routes are create_session, \
         verify, process, debit, notify_v3, notify_v4, notify_cancel, open_banking_account, verify_open_banking, \
         banking\n  \

@@ -41,6 +41,11 @@ impl Key {
         }
     }
 
+    /// A list of these items, separated by commas, where nobody sets it.
+    fn list_of(path: impl Into<String>, default: &str) -> Self {
+        Self::list(path).or(default)
+    }
+
     fn list(path: impl Into<String>) -> Self {
         Self {
             list: true,
@@ -210,6 +215,16 @@ pub(super) static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
         Key::scalar("rate_limit.burst").or("5"),
         Key::scalar("clock.correct").or("true"),
         Key::scalar("clock.max_correction").or("15m"),
+        Key::list_of(
+            "histograms.own_buckets",
+            "0.00001, 0.00002, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 1",
+        )
+        .at_start(),
+        Key::list_of(
+            "histograms.ingo_buckets",
+            "0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 90",
+        )
+        .at_start(),
         Key::list("headers.to_ingo"),
         Key::list("headers.to_caller"),
     ]);

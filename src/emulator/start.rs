@@ -211,6 +211,7 @@ impl Builder {
                 bound,
                 app: Control::new(state.clone(), hosts),
                 limits: CONTROL_LIMITS,
+                places: CONTROL_LIMITS.places(),
                 memory: Memory::new(CONTROL_HEAD_BYTES),
                 lifecycle: None,
                 tls: None,

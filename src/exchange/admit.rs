@@ -11,7 +11,7 @@ use super::{Destination, Proxy, Rejection, patience::caller_timeout};
 use crate::{
     ingo::{Pattern, Route},
     problem::Code,
-    telemetry::Trail,
+    telemetry::{Phase, Trail},
 };
 
 /// A request that may be forwarded once its body is here.
@@ -66,6 +66,7 @@ impl Proxy {
         }
         self.check_host(head, authority)?;
         check_browser(headers, &[b"none"])?;
+        trail.progress.stopwatch.enter(Phase::Validate);
         let destination = self.route(&head.method, target)?;
         trail.route = Some(destination.route);
         if head.method != Method::POST {

@@ -165,6 +165,7 @@ impl Proxy {
             .await
             .ok_or(Missed::TimedOut)?
             .map_err(Missed::Unanswered)?;
+        trail.progress.stopwatch.enter(Phase::Validate);
         let skew = upstream.compare_clocks(&answer, self.clock.now());
         if answer.may_be_cut_short
             && check_json(&answer.body).is_err_and(|not| not.reason == Reason::Truncated)
@@ -174,6 +175,7 @@ impl Proxy {
             return Err(Missed::Unanswered(Failure::Reset));
         }
         let facts = Facts::read(&answer.body);
+        self.metrics.answered(destination.route, &facts);
         if proves_acceptance(answer.status) {
             self.rotation.accepted(&used.credential);
         }

@@ -23,6 +23,8 @@ pub(super) struct Body {
     pub(super) bytes: Bytes,
     /// By what Ingo recognises a repeat, where the body tells (protocol.md §4).
     pub(super) identity: Identity,
+    /// Whether it names a `host_uri`, which Ingo may refuse with 401 as well.
+    pub(super) has_host_uri: bool,
     /// The memory they are accounted with.
     pub(super) memory: Reservation,
 }
@@ -43,6 +45,7 @@ impl Proxy {
         }
         let mut memory = self.memory.reserve();
         let bytes = within(limit, self.collect(session, &mut memory)).await??;
+        trail.progress.stopwatch.enter(Phase::Validate);
         trail.request_bytes = bytes.len();
         check_json(&bytes).map_err(|not| Rejection::unsent(Code::BodyNotJson, not.to_string()))?;
         let facts = Facts::read(&bytes);
@@ -51,6 +54,7 @@ impl Proxy {
         let identity = facts.identity(admitted.destination.route);
         Ok(Body {
             bytes,
+            has_host_uri: facts.has_host_uri,
             identity,
             memory,
         })

@@ -23,10 +23,10 @@ use std::{sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use pingora::{http::ResponseHeader, protocols::http::ServerSession};
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 
 pub(crate) use self::{admit::check_browser, respond::refused_connection};
-use self::{hosts::Hosts, patience::Patience};
+use self::{hosts::Hosts, keyed::Keyed, patience::Patience};
 pub(crate) use self::{keyed::KeySource, keys::Keys, pace::Pace};
 pub use self::{rejection::Rejection, session::ProxyApp};
 use crate::{
@@ -34,7 +34,7 @@ use crate::{
     clock::Clock,
     config::{Headers, Limits},
     credentials::Rotation,
-    ingo::{Facts, Route},
+    ingo::{Diagnosis, Facts, Route},
     journal::Journal,
     lifecycle::{Lifecycle, Stage},
     listener::Guarded,
@@ -42,7 +42,7 @@ use crate::{
     retry::Policy,
     telemetry::{Ending, InFlight, Metrics, Outcome, Phase, Trail},
     tls::{Expiry, Renewed},
-    upstream::{Upstream, Upstreams},
+    upstream::{Answer, Upstream, Upstreams},
 };
 
 /// What all exchanges of one proxy listener share that began under the same configuration.
@@ -62,6 +62,8 @@ pub struct Proxy {
     pub(crate) memory: Memory,
     /// The bound of all exchanges.
     pub(crate) turns: Arc<Turns>,
+    /// The connections of callers that may still be opened.
+    pub(crate) places: Arc<Semaphore>,
     /// The keys in flight.
     pub(crate) keys: Arc<Keys>,
     /// Where a key comes from that the caller did not send.
@@ -180,6 +182,9 @@ impl Proxy {
         // Boxed, because it is large and would be moved from hand to hand otherwise.
         let received = patience::watched(session, tell, Box::pin(attempts)).await?;
         let (answer, facts) = (received.answer, received.facts);
+        let has_host_uri = keyed.body.has_host_uri;
+        trail.diagnosis = Diagnosis::of(answer.status.as_u16(), &answer.body, has_host_uri);
+        self.note_life_of_url(&keyed, &answer, &facts);
         let head = self.answer(&answer, trail).map_err(|_| broken(trail))?;
         Ok(Reply {
             head,
@@ -197,6 +202,15 @@ impl Proxy {
             body: answer.body,
             _held: Some((turn, keyed.into_memory(), counted)),
         })
+    }
+
+    /// How long the caller has to use the `authorized_url` that it is about to get.
+    fn note_life_of_url(&self, keyed: &Keyed<'_>, answer: &Answer, facts: &Facts) {
+        let destination = keyed.admitted.destination;
+        let now = destination.upstream.upstreams_time(self.clock.now());
+        if let Some(left) = facts.authorized_url_left(answer.head_at.elapsed(), now) {
+            self.metrics.passes_on(destination.route, left);
+        }
     }
 
     async fn take_turn(&self) -> Result<Turn, Rejection> {

@@ -94,6 +94,10 @@ fn finish(
         status.push_str("; error=");
         status.push_str(code.proxy_error());
     }
+    if let Some(diagnosis) = trail.diagnosis {
+        status.push_str("; diagnosis=");
+        status.push_str(diagnosis.as_str());
+    }
     head.insert_header("Proxy-Status", status)?;
     head.insert_header(header::CACHE_CONTROL, "no-store")?;
     if let Some(key) = &trail.idempotency_key {

@@ -2,10 +2,14 @@
 //!
 //! Bodies pass through byte for byte whatever is found here. Only fields that may be logged are ever read.
 
-use std::fmt;
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
 
 use super::Route;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// The longest value that is taken over. Ingo's own identifiers have at most 100 characters (protocol.md §3).
 const MAX_FACT_CHARS: usize = 128;
@@ -105,6 +109,14 @@ pub struct Facts {
     pub status: Option<String>,
     /// `transaction_id` of an answer, at the top, in its `data` or in its `transaction`.
     pub transaction_id: Option<String>,
+    /// `time` of an answer: how long Ingo says that it took.
+    pub time: Option<Duration>,
+    /// Whether a request has a `host_uri`.
+    pub has_host_uri: bool,
+    /// Whether an answer has an `authorized_url` in its `data`. What it is, is never read.
+    pub has_authorized_url: bool,
+    /// `authorized_url_expiration_utc` of an answer, in its `data`.
+    pub authorized_url_expiration: Option<SystemTime>,
 }
 
 /// By what Ingo recognises a repeat of a request, as far as its body tells (protocol.md §4).
@@ -116,7 +128,23 @@ pub struct Identity {
     pub is_certain: bool,
 }
 
+/// An `authorized_url` must be used within this time (protocol.md §3).
+const AUTHORIZED_URL_LIFE: Duration = Duration::from_secs(30);
+
 impl Facts {
+    /// What is left of the life of the answer's `authorized_url`, if it has one: of its 30 seconds since the answer came, `age`
+    /// ago, or until its own expiration, whichever is less. `now` is the time by Ingo's clock.
+    pub fn authorized_url_left(&self, age: Duration, now: SystemTime) -> Option<Duration> {
+        if !self.has_authorized_url {
+            return None;
+        }
+        let left = AUTHORIZED_URL_LIFE.saturating_sub(age);
+        let until = self
+            .authorized_url_expiration
+            .map(|then| then.duration_since(now).unwrap_or_default());
+        Some(until.map_or(left, |until| until.min(left)))
+    }
+
     /// By what Ingo recognises a repeat of this request on `route`.
     pub fn identity(&self, route: Route) -> Identity {
         let one = |values: &[String]| Identity {
@@ -196,10 +224,34 @@ impl Facts {
             (b"transaction_id", Place::Top | Place::Data | Place::Transaction) => {
                 first(&mut self.transaction_id, map.next_value_seed(Scalar)?);
             }
+            (b"time", Place::Top) => {
+                let text = map.next_value_seed(Scalar)?;
+                let seconds = text.and_then(|text| text.parse().ok());
+                self.time = seconds.and_then(|s| Duration::try_from_secs_f64(s).ok());
+            }
+            (b"host_uri", Place::Top) => {
+                map.next_value::<IgnoredAny>()?;
+                self.has_host_uri = true;
+            }
+            (b"authorized_url", Place::Data) => {
+                map.next_value::<IgnoredAny>()?;
+                self.has_authorized_url = true;
+            }
+            (b"authorized_url_expiration_utc", Place::Data) => {
+                let text = map.next_value_seed(Scalar)?;
+                self.authorized_url_expiration = text.as_deref().and_then(utc);
+            }
             _ => return Ok(false),
         }
         Ok(true)
     }
+}
+
+/// A moment as RFC 3339 has it, or without its `Z`: the member's name says that it is UTC.
+fn utc(text: &str) -> Option<SystemTime> {
+    let parse = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok();
+    let moment = parse(text).or_else(|| parse(&format!("{text}Z")))?;
+    Some(moment.into())
 }
 
 fn first(slot: &mut Option<String>, value: Option<String>) {
@@ -464,6 +516,37 @@ mod tests {
         ] {
             assert_eq!(check_json(body), Ok(()));
         }
+    }
+
+    #[test]
+    fn what_is_left_of_an_authorized_url_is_the_smaller_of_its_30_seconds_and_its_expiration() {
+        let at = |text| utc(text).expect("a moment");
+        let now = at("2026-11-20T12:00:00Z");
+        let answer = |expiration: &str| {
+            let body = format!(
+                r#"{{"status":100,"data":{{"authorized_url":"x","authorized_url_expiration_utc":"{expiration}"}},"time":"0.85"}}"#
+            );
+            Facts::read(body.as_bytes())
+        };
+        let seconds = Duration::from_secs;
+        for (expiration, left) in [
+            ("2026-11-20T12:15:00Z", 28),
+            ("2026-11-20T12:15:00.1234567", 28),
+            ("2026-11-20T12:00:05+00:00", 5),
+            ("2026-11-20T11:59:59Z", 0),
+            ("soon", 28),
+            ("", 28),
+        ] {
+            let facts = answer(expiration);
+            assert_eq!(facts.time, Some(Duration::from_millis(850)));
+            let told = facts.authorized_url_left(seconds(2), now);
+            assert_eq!(told, Some(seconds(left)), "{expiration}");
+            let long_ago = facts.authorized_url_left(seconds(31), now);
+            assert_eq!(long_ago, Some(Duration::ZERO));
+        }
+        let none = Facts::read(br#"{"status":100,"data":{},"time":-1}"#);
+        assert_eq!(none.authorized_url_left(Duration::ZERO, now), None);
+        assert_eq!(none.time, None);
     }
 
     #[test]

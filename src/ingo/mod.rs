@@ -3,11 +3,14 @@
 //! Pure: no pingora, tokio, files, environment, clock or randomness. Each fact names where it comes from.
 //! `protocol.md §n` is a section of the project's collection of Ingo's documents, kept in `docs/protocol.md`.
 
+pub mod diagnosis;
 pub mod facts;
 pub mod kong;
 pub mod product;
 pub mod route;
+pub mod status;
 
+pub use diagnosis::Diagnosis;
 pub use facts::{Facts, Identity, NotJson, check_json, is_success};
 pub use kong::KongRefusal;
 pub use product::{Environment, Product};

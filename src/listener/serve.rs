@@ -65,6 +65,8 @@ pub struct Listening<A> {
     pub app: A,
     /// The bounds of its connections.
     pub limits: ConnectionLimits,
+    /// The connections that may still be opened, of `limits.connections`.
+    pub places: Arc<Semaphore>,
     /// The budget that large heads are charged to.
     pub memory: Memory,
     /// Where connections are counted that the way out must wait for; `None` where it need not.
@@ -84,6 +86,13 @@ pub enum Refusal {
     Cleartext,
 }
 
+impl ConnectionLimits {
+    /// The connections that may be opened, while none is.
+    pub fn places(&self) -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(self.connections))
+    }
+}
+
 impl<A: ServerApp + Send + Sync + 'static> Listening<A> {
     /// Serves until `shutdown` says so: no connection is accepted after that; those that are open are left to the application.
     pub async fn serve(self, shutdown: ShutdownWatch) {
@@ -91,7 +100,7 @@ impl<A: ServerApp + Send + Sync + 'static> Listening<A> {
             app: Arc::new(self.app),
             door: Door {
                 limits: self.limits,
-                places: Arc::new(Semaphore::new(self.limits.connections)),
+                places: self.places,
                 memory: self.memory,
                 lifecycle: self.lifecycle,
             },

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use rustls::ServerConfig;
+use tokio::sync::Semaphore;
 
 use super::StartError;
 use crate::{
@@ -29,6 +30,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Process {
     pub(super) memory: Memory,
+    pub(super) places: Arc<Semaphore>,
     pub(super) keys: Arc<Keys>,
     pub(super) lifecycle: Lifecycle,
     pub(super) metrics: Arc<Metrics>,
@@ -72,6 +74,7 @@ impl Assembly {
             headers: config.headers.clone(),
             memory: process.memory.clone(),
             turns: turns(limits, former),
+            places: process.places.clone(),
             keys: process.keys.clone(),
             environment: environment(config),
             pace: pace(config, former),

@@ -1,19 +1,28 @@
-//! The metrics of product.md that exist so far, with their handles cached: no exchange looks one up by a string.
+//! The metrics of product.md, with their handles cached: no exchange looks one up by a string.
 
-use std::sync::OnceLock;
+use std::{collections::HashMap, time::Duration};
+
+use parking_lot::RwLock;
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder, process_collector::ProcessCollector,
+    Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
+    TextEncoder, process_collector::ProcessCollector,
 };
 
-use super::{Ending, Outcome, Phase, TENANT, Trail, logging};
-use crate::{ingo::Route, problem::Code, retry::Reason};
+use super::{
+    Ending, Outcome, Phase, TENANT, Trail,
+    family::{Cells, Registering, VALID, whole},
+    logging,
+};
+use crate::{
+    config::{Buckets, Limits},
+    ingo::{Diagnosis, Facts, Route, status},
+    problem::Code,
+    retry::Reason,
+};
 
-/// From what our own work takes to what Ingo may take on a money route, in seconds.
-const DURATION_BUCKETS: [f64; 14] = [
-    0.000_05, 0.000_25, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0, 90.0,
-];
+/// Of what is left of an `authorized_url`, which lives for 30 seconds (protocol.md §3).
+const LIFE_BUCKETS: [f64; 10] = [0.0, 1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 25.0, 29.0, 30.0];
 
 /// The route label of exchanges whose path belongs to no route.
 const NO_ROUTE: &str = "none";
@@ -30,6 +39,16 @@ pub struct Metrics {
     exchanges: Cells<IntCounterVec, IntCounter>,
     durations: Cells<HistogramVec, Histogram>,
     phases: Vec<Histogram>,
+    overhead: Cells<HistogramVec, Histogram>,
+    responses: IntCounterVec,
+    /// Its children by route and status: too many to keep a cell for each.
+    responses_known: RwLock<HashMap<(Route, u16), IntCounter>>,
+    processing: Cells<HistogramVec, Histogram>,
+    url_life: Cells<HistogramVec, Histogram>,
+    diagnoses: Cells<IntCounterVec, IntCounter>,
+    connections: IntGaugeVec,
+    inbound_connections: IntGauge,
+    limits: [IntGauge; 3],
     attempts: Cells<IntCounterVec, IntCounter>,
     retries: Cells<IntCounterVec, IntCounter>,
     rejections: Cells<IntCounterVec, IntCounter>,
@@ -47,26 +66,6 @@ pub struct Metrics {
     dropped_lines: IntCounter,
 }
 
-/// A vector's children, made when first used and then found by index.
-#[derive(Debug)]
-struct Cells<V, T> {
-    vector: V,
-    cells: Vec<OnceLock<T>>,
-}
-
-impl<V, T: Clone> Cells<V, T> {
-    fn new(vector: V, size: usize) -> Self {
-        Self {
-            vector,
-            cells: (0..size).map(|_| OnceLock::new()).collect(),
-        }
-    }
-
-    fn at(&self, index: usize, make: impl FnOnce(&V) -> T) -> &T {
-        self.cells[index].get_or_init(|| make(&self.vector))
-    }
-}
-
 /// One exchange in flight; counted off when dropped.
 #[derive(Debug)]
 pub struct InFlight(IntGauge);
@@ -77,24 +76,23 @@ impl Drop for InFlight {
     }
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Metrics {
     /// A registry of its own, with every metric at zero.
-    pub fn new() -> Self {
+    pub fn new(buckets: &Buckets) -> Self {
         let registry = Registry::new();
         registry
             .register(Box::new(ProcessCollector::for_self()))
             .expect(VALID);
         let register = Registering(&registry);
+        // Some phases are our own work, some are Ingo's, and all are in one family.
+        let mut of_phases = [buckets.own.clone(), buckets.ingo.clone()].concat();
+        of_phases.sort_by(f64::total_cmp);
+        of_phases.dedup();
         let phases = register.histograms(
             "phase_duration_seconds",
             "Time spent in one phase of an exchange, in seconds.",
             &["phase"],
+            &of_phases,
         );
         let build = register.gauges(
             "build_info",
@@ -125,9 +123,71 @@ impl Metrics {
                     "exchange_duration_seconds",
                     "Time from a request's head to the last byte of its answer, in seconds.",
                     &["route", "tenant", "outcome"],
+                    &buckets.ingo,
                 ),
                 ROUTES * Outcome::ALL.len(),
             ),
+            overhead: Cells::new(
+                register.histograms(
+                    "overhead_seconds",
+                    "What the proxy itself adds to an exchange: its time less all waiting for Ingo, for the caller, or on purpose, in seconds.",
+                    &["route"],
+                    &buckets.own,
+                ),
+                ROUTES,
+            ),
+            responses: register.counters(
+                "ingo_responses_total",
+                "Answers of Ingo, by the status in their body: those of documented families, other, or none.",
+                &["route", "ingo_status"],
+            ),
+            responses_known: RwLock::default(),
+            processing: Cells::new(
+                register.histograms(
+                    "ingo_processing_seconds",
+                    "The processing time that Ingo reports in an answer, in seconds.",
+                    &["route"],
+                    &buckets.ingo,
+                ),
+                ROUTES,
+            ),
+            url_life: Cells::new(
+                register.histograms(
+                    "authorized_url_ttl_seconds",
+                    "What is left of the life of an authorized_url when it is passed on, in seconds.",
+                    &["route"],
+                    &LIFE_BUCKETS,
+                ),
+                ROUTES,
+            ),
+            diagnoses: Cells::new(
+                register.counters(
+                    "diagnoses_total",
+                    "Answers 401 and 403 of Ingo, by what they come from.",
+                    &["finding"],
+                ),
+                Diagnosis::ALL.len(),
+            ),
+            connections: register.gauges(
+                "upstream_connections",
+                "Connections to an upstream that are open, by whether an attempt uses them.",
+                &["upstream", "state"],
+            ),
+            inbound_connections: register.gauge(
+                "inbound_connections",
+                "Connections open on the proxy listener, one of HTTP/2 counted as 100.",
+            ),
+            limits: [
+                register.gauge(
+                    "limit_exchanges_in_flight",
+                    "What limits.exchanges_in_flight is.",
+                ),
+                register.gauge("limit_buffered_bytes", "What limits.buffered_bytes is."),
+                register.gauge(
+                    "limit_inbound_connections",
+                    "What limits.inbound_connections is.",
+                ),
+            ],
             phases: Phase::ALL
                 .iter()
                 .map(|p| phases.with_label_values(&[p.as_str()]))
@@ -232,6 +292,43 @@ impl Metrics {
             .inc();
     }
 
+    /// Counts an answer of Ingo, and takes note of the time that it says it took.
+    pub fn answered(&self, route: Route, facts: &Facts) {
+        /// No status of Ingo's: it stands for one that is not documented, and for none.
+        const OTHER: u16 = 0;
+        const NONE: u16 = 1;
+        let code = match &facts.status {
+            Some(text) => status::documented(text).unwrap_or(OTHER),
+            None => NONE,
+        };
+        let known = self.responses_known.read().get(&(route, code)).cloned();
+        let counter = known.unwrap_or_else(|| {
+            let label = match code {
+                OTHER => "other".to_owned(),
+                NONE => "none".to_owned(),
+                code => code.to_string(),
+            };
+            let made = self.responses.with_label_values(&[route.name(), &label]);
+            self.responses_known
+                .write()
+                .insert((route, code), made.clone());
+            made
+        });
+        counter.inc();
+        if let Some(time) = facts.time {
+            self.processing
+                .at(route as usize, |v| v.with_label_values(&[route.name()]))
+                .observe(time.as_secs_f64());
+        }
+    }
+
+    /// Takes note of what is left of an `authorized_url` that is passed on.
+    pub fn passes_on(&self, route: Route, left: Duration) {
+        self.url_life
+            .at(route as usize, |v| v.with_label_values(&[route.name()]))
+            .observe(left.as_secs_f64());
+    }
+
     /// Counts a panic that ended one exchange.
     pub fn panicked(&self) {
         self.panics.inc();
@@ -253,6 +350,16 @@ impl Metrics {
                 v.with_label_values(&[name, TENANT, ending.outcome.as_str()])
             })
             .observe(trail.progress.stopwatch.total().as_secs_f64());
+        self.overhead
+            .at(route, |v| v.with_label_values(&[name]))
+            .observe(trail.progress.stopwatch.own().as_secs_f64());
+        if let Some(finding) = trail.diagnosis {
+            self.diagnoses
+                .at(finding as usize, |v| {
+                    v.with_label_values(&[finding.as_str()])
+                })
+                .inc();
+        }
         for (phase, spent) in trail.progress.stopwatch.phases() {
             self.phases[phase as usize].observe(spent.as_secs_f64());
         }
@@ -269,7 +376,18 @@ impl Metrics {
     }
 
     /// Takes over what is known of an upstream, before rendering: label values come from configuration.
-    pub fn upstream(&self, name: &str, circuit_open: bool, clock_skew: Option<i64>) {
+    pub fn upstream(
+        &self,
+        name: &str,
+        circuit_open: bool,
+        clock_skew: Option<i64>,
+        (idle, busy): (usize, usize),
+    ) {
+        for (state, count) in [("idle", idle), ("busy", busy)] {
+            self.connections
+                .with_label_values(&[name, state])
+                .set(whole(count));
+        }
         self.circuits
             .with_label_values(&[name])
             .set(i64::from(circuit_open));
@@ -278,12 +396,24 @@ impl Metrics {
         }
     }
 
+    /// Takes over the bounds and how many connections callers have, before rendering.
+    pub fn bounds(&self, limits: &Limits, inbound_connections: usize) {
+        let values = [
+            limits.exchanges_in_flight,
+            limits.buffered_bytes,
+            limits.inbound_connections,
+        ];
+        for (gauge, value) in self.limits.iter().zip(values) {
+            gauge.set(whole(value));
+        }
+        self.inbound_connections.set(whole(inbound_connections));
+    }
+
     /// Takes over what the journal knows of a route, before rendering.
     pub fn unresolved(&self, route: Route, count: usize) {
-        let count = i64::try_from(count).unwrap_or(i64::MAX);
         self.unresolved
             .with_label_values(&[route.name()])
-            .set(count);
+            .set(whole(count));
     }
 
     /// Takes over when a certificate expires, before rendering.
@@ -309,6 +439,7 @@ impl Metrics {
         if successfully {
             for gauges in [
                 &self.circuits,
+                &self.connections,
                 &self.skews,
                 &self.unresolved,
                 &self.certificates,
@@ -325,10 +456,8 @@ impl Metrics {
 
     /// Everything in the Prometheus text format, version 0.0.4.
     pub fn render(&self, buffered_bytes: usize, queue_length: usize) -> Vec<u8> {
-        self.buffered
-            .set(i64::try_from(buffered_bytes).unwrap_or(i64::MAX));
-        self.queue
-            .set(i64::try_from(queue_length).unwrap_or(i64::MAX));
+        self.buffered.set(whole(buffered_bytes));
+        self.queue.set(whole(queue_length));
         let dropped = u64::try_from(logging::dropped_lines()).unwrap_or(u64::MAX);
         self.dropped_lines
             .inc_by(dropped.saturating_sub(self.dropped_lines.get()));
@@ -338,48 +467,5 @@ impl Metrics {
             .encode(&families, &mut text)
             .expect("families of a registry have names and at least one sample, and memory takes every byte");
         text
-    }
-}
-
-/// Makes and registers; every name and label here is a constant, so that failing is a fault of this file that any test
-/// that makes a [`Metrics`] finds.
-struct Registering<'a>(&'a Registry);
-
-fn prefixed(name: &str) -> String {
-    format!("ingo_proxy_{name}")
-}
-
-const VALID: &str = "names and labels in this file are valid and unique";
-
-impl Registering<'_> {
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-        let made = IntCounterVec::new(Opts::new(prefixed(name), help), labels).expect(VALID);
-        self.0.register(Box::new(made.clone())).expect(VALID);
-        made
-    }
-
-    fn counter(&self, name: &str, help: &str) -> IntCounter {
-        let made = IntCounter::new(prefixed(name), help).expect(VALID);
-        self.0.register(Box::new(made.clone())).expect(VALID);
-        made
-    }
-
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
-        let made = IntGaugeVec::new(Opts::new(prefixed(name), help), labels).expect(VALID);
-        self.0.register(Box::new(made.clone())).expect(VALID);
-        made
-    }
-
-    fn gauge(&self, name: &str, help: &str) -> IntGauge {
-        let made = IntGauge::new(prefixed(name), help).expect(VALID);
-        self.0.register(Box::new(made.clone())).expect(VALID);
-        made
-    }
-
-    fn histograms(&self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
-        let options = HistogramOpts::new(prefixed(name), help).buckets(DURATION_BUCKETS.to_vec());
-        let made = HistogramVec::new(options, labels).expect(VALID);
-        self.0.register(Box::new(made.clone())).expect(VALID);
-        made
     }
 }

@@ -3,6 +3,7 @@
 //! Label values and field names are public API (docs/observability.md). No label comes from a request's text, and nothing
 //! here is given a secret, a signature or a body.
 
+mod family;
 pub mod logging;
 mod metrics;
 mod phases;
@@ -13,6 +14,6 @@ pub(crate) const TENANT: &str = "default";
 
 pub use self::{
     metrics::{InFlight, Metrics},
-    phases::{Phase, Stopwatch},
+    phases::{Phase, Stopwatch, waits},
     trail::{Ending, Outcome, Progress, Trail},
 };

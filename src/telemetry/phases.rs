@@ -1,6 +1,10 @@
 //! Where an exchange's time goes.
 
-use std::time::{Duration, Instant};
+use std::{
+    future::poll_fn,
+    pin::pin,
+    time::{Duration, Instant},
+};
 
 macro_rules! phases {
     ($($(#[$doc:meta])* $variant:ident = $name:literal;)+) => {
@@ -23,7 +27,9 @@ macro_rules! phases {
 }
 
 phases! {
-    /// Checking the head: framing, host, route, limits.
+    /// Who asks: whether a browser does, and under which name.
+    Authenticate = "authenticate";
+    /// Checking what came: the request's head and JSON, and what Ingo's answer says of itself.
     Validate = "validate";
     /// Waiting for a turn, or for another exchange with the same key.
     Queue = "queue";
@@ -49,6 +55,41 @@ phases! {
     WriteAnswer = "write_answer";
 }
 
+impl Phase {
+    /// Whether its time is our work, where nobody says otherwise: finding a pooled connection is, making one is not, and of
+    /// writing a request all is but the waits for room.
+    const fn is_our_work(self) -> bool {
+        match self {
+            Self::Authenticate | Self::Validate | Self::Sign | Self::Connect | Self::Send => true,
+            Self::Queue
+            | Self::ReadBody
+            | Self::RateLimit
+            | Self::Backoff
+            | Self::Tls
+            | Self::FirstByte
+            | Self::ReadResponse
+            | Self::WriteAnswer => false,
+        }
+    }
+}
+
+/// Does `doing`, and adds the time in which it could not go on to `waited`.
+pub async fn waits<F: Future>(doing: F, waited: &mut Duration) -> F::Output {
+    let mut doing = pin!(doing);
+    let mut since: Option<Instant> = None;
+    poll_fn(|context| {
+        if let Some(since) = since.take() {
+            *waited += since.elapsed();
+        }
+        let polled = doing.as_mut().poll(context);
+        if polled.is_pending() {
+            since = Some(Instant::now());
+        }
+        polled
+    })
+    .await
+}
+
 /// Splits the time of an exchange into phases without a gap: entering one ends the one before, so the phases always sum
 /// to the whole, and a future that is dropped half-way leaves its time where it was spent.
 #[derive(Clone, Debug)]
@@ -56,16 +97,18 @@ pub struct Stopwatch {
     started: Instant,
     entered: Instant,
     current: Phase,
+    own: Duration,
     spent: [Option<Duration>; Phase::ALL.len()],
 }
 
 impl Stopwatch {
-    /// Starts at `now`, in [`Phase::Validate`].
+    /// Starts at `now`, in [`Phase::Authenticate`].
     pub fn start(now: Instant) -> Self {
         Self {
             started: now,
             entered: now,
-            current: Phase::Validate,
+            current: Phase::Authenticate,
+            own: Duration::ZERO,
             spent: [None; Phase::ALL.len()],
         }
     }
@@ -81,12 +124,26 @@ impl Stopwatch {
         self.current = phase;
     }
 
-    /// Books the time up to now on the current phase.
-    pub fn stop(&mut self) {
+    /// Books the time up to now on the current phase, and answers how much that is.
+    pub fn stop(&mut self) -> Duration {
         let now = Instant::now();
         let spent = now.saturating_duration_since(self.entered);
         *self.spent[self.current as usize].get_or_insert(Duration::ZERO) += spent;
+        if self.current.is_our_work() {
+            self.own += spent;
+        }
         self.entered = now;
+        spent
+    }
+
+    /// Takes note that of a phase that is our work this much was a wait for somebody else after all.
+    pub fn waited(&mut self, time: Duration) {
+        self.own = self.own.saturating_sub(time);
+    }
+
+    /// The part of the whole that was our own work: all but what was spent waiting for Ingo, for the caller, or on purpose.
+    pub fn own(&self) -> Duration {
+        self.own
     }
 
     /// Moves up to `spent` from one phase to another, where a part is known only afterwards.
@@ -132,5 +189,38 @@ mod tests {
         assert_eq!(sum, watch.total());
         assert!(watch.spent(Phase::Connect).is_some());
         assert_eq!(watch.spent(Phase::Send), None);
+    }
+
+    #[test]
+    fn our_own_work_is_what_nobody_was_waited_for() {
+        let mut watch = Stopwatch::start(Instant::now());
+        watch.enter(Phase::FirstByte);
+        let before = watch.own();
+        assert_eq!(Some(before), watch.spent(Phase::Authenticate));
+        watch.enter(Phase::Connect);
+        assert_eq!(watch.own(), before, "what Ingo takes is not ours");
+        let connecting = watch.stop();
+        assert_eq!(watch.own(), before + connecting);
+        watch.waited(connecting);
+        assert_eq!(watch.own(), before);
+        watch.waited(Duration::MAX);
+        assert_eq!(watch.own(), Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn a_wait_is_the_time_in_which_nothing_could_be_done() {
+        let mut waited = Duration::ZERO;
+        waits(async {}, &mut waited).await;
+        assert_eq!(waited, Duration::ZERO);
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let began = Instant::now();
+        let waiting = waits(told, &mut waited);
+        let telling = async {
+            tokio::task::yield_now().await;
+            tell.send(7)
+        };
+        let (heard, _sent) = tokio::join!(waiting, telling);
+        assert_eq!(heard, Ok(7));
+        assert!(waited > Duration::ZERO && waited <= began.elapsed());
     }
 }

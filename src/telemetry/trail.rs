@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{Metrics, Phase, Stopwatch, TENANT};
 use crate::{
-    ingo::{Facts, Route},
+    ingo::{Diagnosis, Facts, Route},
     problem::{Code, Sent},
 };
 
@@ -44,6 +44,8 @@ pub struct Trail {
     pub participant_unique_id1: Option<String>,
     /// Bytes of the request's body.
     pub request_bytes: usize,
+    /// Why Ingo refused the request with 401 or 403, where it did.
+    pub diagnosis: Option<Diagnosis>,
 }
 
 /// How an exchange ended. The names are label values of `exchanges_total`.
@@ -104,6 +106,7 @@ impl Trail {
             idempotency_key: None,
             participant_unique_id1: None,
             request_bytes: 0,
+            diagnosis: None,
         }
     }
 
@@ -131,6 +134,7 @@ impl Trail {
             problem = ending.problem.map(Code::as_str),
             cause = self.progress.cause.as_deref(),
             ingo_status = ending.answer.status.as_deref(),
+            diagnosis = self.diagnosis.map(Diagnosis::as_str),
             outcome = ending.outcome.as_str(),
             attempts = self.attempts,
             sent = self.sent().as_str(),
@@ -140,6 +144,8 @@ impl Trail {
             request_bytes = self.request_bytes,
             answer_bytes = ending.answer_bytes,
             duration_seconds = watch.total().as_secs_f64(),
+            overhead_seconds = watch.own().as_secs_f64(),
+            authenticate_seconds = seconds(Phase::Authenticate),
             validate_seconds = seconds(Phase::Validate),
             queue_seconds = seconds(Phase::Queue),
             read_body_seconds = seconds(Phase::ReadBody),

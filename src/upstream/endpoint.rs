@@ -11,7 +11,7 @@ use http::HeaderValue;
 use pingora::{
     connectors::http::v1::Connector,
     protocols::{ALPN, l4::socket::SocketAddr},
-    upstreams::peer::{Peer, PeerOptions},
+    upstreams::peer::{Peer, PeerOptions, Tracer},
 };
 
 use parking_lot::{Mutex, MutexGuard};
@@ -20,6 +20,7 @@ use tokio::sync::Semaphore;
 use super::{
     Answer,
     breaker::Breaker,
+    connections::Connections,
     dial::{Dialer, KEEPALIVE},
     skew::Skew,
     tunnel::Tunnel,
@@ -36,6 +37,7 @@ pub struct Upstream {
     pub(super) pool: Arc<Renewed<Connector>>,
     pub(super) breaker: Breaker,
     pub(super) places: Arc<Semaphore>,
+    pub(super) connections: Connections,
     any_age: Endpoint,
     fresh: Endpoint,
     skew: Skew,
@@ -56,12 +58,26 @@ impl Upstream {
     ) -> Self {
         let dialer = Dialer::new(origin, settings.proxy.as_ref(), settings.connect_timeout);
         let authority = origin.authority();
+        let connections = Connections::default();
         Self {
             pool: pool.clone(),
             breaker: Breaker::new(breaker),
             places: Arc::new(Semaphore::new(settings.attempts_in_flight)),
-            any_age: Endpoint::new(origin, settings, settings.idle_timeout, &dialer),
-            fresh: Endpoint::new(origin, settings, settings.idle_timeout.min(FRESH), &dialer),
+            any_age: Endpoint::new(
+                origin,
+                settings,
+                settings.idle_timeout,
+                &dialer,
+                &connections,
+            ),
+            fresh: Endpoint::new(
+                origin,
+                settings,
+                settings.idle_timeout.min(FRESH),
+                &dialer,
+                &connections,
+            ),
+            connections,
             skew: Skew::new(),
             budget: Mutex::new(budget),
             max_response_bytes: settings.max_response_bytes,
@@ -111,6 +127,11 @@ impl Upstream {
         self.breaker.is_open()
     }
 
+    /// How many connections to it wait to be used again, and how many are used.
+    pub fn connections(&self) -> (usize, usize) {
+        self.connections.idle_and_busy()
+    }
+
     /// Its clock less ours, in seconds, as of its last answer.
     pub fn clock_skew(&self) -> Option<i64> {
         self.skew.measured()
@@ -120,6 +141,18 @@ impl Upstream {
     pub fn compare_clocks(&self, answer: &Answer, now: SystemTime) -> Option<i64> {
         let came = now.checked_sub(answer.head_at.elapsed()).unwrap_or(now);
         self.skew.measure(answer.date()?, came)
+    }
+
+    /// What the upstream's clock says at `now`, as far as its answers tell.
+    pub fn upstreams_time(&self, now: SystemTime) -> SystemTime {
+        let skew = self.clock_skew().unwrap_or(0);
+        let seconds = Duration::from_secs(skew.unsigned_abs());
+        let moved = if skew < 0 {
+            now.checked_sub(seconds)
+        } else {
+            now.checked_add(seconds)
+        };
+        moved.unwrap_or(now)
     }
 
     /// What is added to our clock before signing, in seconds.
@@ -201,6 +234,7 @@ impl Endpoint {
         settings: &UpstreamConfig,
         idle_timeout: Duration,
         dialer: &Dialer,
+        connections: &Connections,
     ) -> Self {
         let mut options = PeerOptions::new();
         // The signature names HTTP/1.1: offering h2 would break every one.
@@ -209,6 +243,7 @@ impl Endpoint {
         // The dialer bounds TCP itself, so this bounds the TLS handshake alone.
         options.connection_timeout = Some(settings.tls_handshake_timeout);
         options.tcp_keepalive = Some(KEEPALIVE);
+        options.tracer = Some(connections.tracer());
         options.idle_timeout = Some(idle_timeout);
         let mut hasher = DefaultHasher::new();
         (origin, idle_timeout).hash(&mut hasher);
@@ -249,6 +284,10 @@ impl Peer for Endpoint {
 
     fn get_peer_options(&self) -> Option<&PeerOptions> {
         Some(&self.0.options)
+    }
+
+    fn get_tracer(&self) -> Option<Tracer> {
+        self.0.options.tracer.clone()
     }
 
     /// Pooled connections are kept by origin, not by address, so there is nothing to compare.

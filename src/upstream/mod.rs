@@ -4,6 +4,7 @@
 //! must get right is [`Progress::written`](crate::telemetry::Progress::written): after the first byte an honest proxy can no longer say that Ingo did not act.
 
 mod breaker;
+mod connections;
 mod dial;
 mod endpoint;
 mod examine;

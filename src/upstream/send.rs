@@ -18,13 +18,14 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     Freshness, Upstream,
+    connections::Busy,
     dial::{RESOLVE_FAILED, TCP_TIMED_OUT},
     endpoint::Endpoint,
     tunnel::{PROXY_PASSWORD, PROXY_REFUSED, PROXY_UNINTELLIGIBLE},
 };
 use crate::{
     bounds::{Parts, Reservation},
-    telemetry::{Phase, Progress},
+    telemetry::{Phase, Progress, waits},
 };
 
 /// Of an attempt's time, so much is left for an answer that came while the request was still being written.
@@ -73,6 +74,7 @@ pub struct Connection<'a> {
     pool: Arc<Connector>,
     endpoint: &'a Endpoint,
     _place: OwnedSemaphorePermit,
+    _busy: Busy,
 }
 
 /// Why an attempt brought no answer.
@@ -170,7 +172,10 @@ impl Upstream {
             // Boxed: connecting is rare and its future large.
             None => Box::pin(pool.get_http_session(endpoint)).await,
         };
-        progress.stopwatch.stop();
+        let connecting = progress.stopwatch.stop();
+        if !matches!(found, Ok((_, true))) {
+            progress.stopwatch.waited(connecting);
+        }
         let (mut session, reused) = match found {
             Ok(found) => {
                 if !found.1 {
@@ -206,6 +211,7 @@ impl Upstream {
                 .reassign(Phase::Connect, Phase::Tls, spent);
         }
         Ok(Connection {
+            _busy: self.connections.busy(),
             session,
             pool,
             endpoint,
@@ -231,18 +237,21 @@ impl Upstream {
             pool,
             endpoint,
             _place,
+            _busy,
         } = connection;
         progress.stopwatch.enter(Phase::Send);
         progress.written = true;
         // A server may answer before it has read everything, then stop reading or close: its answer says more than our failed
         // write does.
         let spare = limit.saturating_duration_since(Instant::now()) / 4;
-        let writing = write(&mut session, request, &body);
+        let mut waited = Duration::ZERO;
+        let writing = waits(write(&mut session, request, &body), &mut waited);
         let written = matches!(
             timeout_at(limit - spare.min(EARLY_ANSWER), writing).await,
             Ok(Ok(()))
         );
         progress.stopwatch.enter(Phase::FirstByte);
+        progress.stopwatch.waited(waited);
         let (status, headers) = match read_head(&mut session).await {
             Ok(head) => head,
             Err(failed) => return Err(failed.told(written, progress)),

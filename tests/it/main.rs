@@ -23,6 +23,7 @@ mod framing;
 mod health;
 mod http2;
 mod lifecycle;
+mod metrics;
 mod refusals;
 mod repeats;
 mod scaffolding;

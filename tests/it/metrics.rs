@@ -1,0 +1,319 @@
+//! What is counted and measured of Ingo, of our own work, and of nothing that a caller could make up.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::support::{Gate, Metrics, Post, Proxy, Reply, Upstream, session};
+
+const ROUTE: (&str, &str) = ("route", "create_session");
+
+/// The series of ours, without their values.
+fn series(metrics: &Metrics) -> BTreeSet<String> {
+    let lines = metrics.text().lines();
+    let ours = lines.filter(|line| line.starts_with("ingo_proxy_"));
+    ours.filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned()))
+        .collect()
+}
+
+fn seconds(line: &Value, name: &str) -> f64 {
+    line[name].as_f64().unwrap_or(0.0)
+}
+
+#[test]
+fn the_phases_of_an_exchange_sum_to_it_and_our_own_work_is_none_of_the_waits() {
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let upstream =
+        Upstream::scripted(move |request| Reply::session(&request.participant()).held_by(&held));
+    let proxy = Proxy::to(&upstream).start();
+    let mut client = proxy.client();
+    client.send(&Post::new(session("p")).bytes());
+    upstream.wait_for(1);
+    gate.open();
+    assert_eq!(client.answer("POST").status, 200);
+    for size in [10, 1_000, 100_000, 1_000_000] {
+        let mut body = session("p");
+        body.resize(size.max(body.len()), b' ');
+        assert_eq!(client.post(&Post::new(body)).status, 200);
+    }
+    assert_eq!(client.post(&Post::new("no json")).status, 400);
+    for line in proxy.access_lines(6) {
+        let phases = line.as_object().unwrap().keys();
+        let phases = phases.filter(|name| name.ends_with("_seconds"));
+        let sum: f64 = phases
+            .filter(|name| !["duration_seconds", "overhead_seconds"].contains(&name.as_str()))
+            .map(|name| seconds(&line, name))
+            .sum();
+        let whole = seconds(&line, "duration_seconds");
+        assert!(
+            (sum - whole).abs() <= (whole / 100.0).max(0.000_05),
+            "{sum} of {whole}: {line:#}"
+        );
+        let waits = ["read_body", "first_byte", "read_response", "write_answer"];
+        let waited: f64 = waits
+            .iter()
+            .map(|phase| seconds(&line, &format!("{phase}_seconds")))
+            .sum();
+        let overhead = seconds(&line, "overhead_seconds");
+        assert!(overhead > 0.0, "{line:#}");
+        assert!(overhead + waited <= whole + 0.000_001, "{line:#}");
+    }
+    let counted = proxy
+        .metrics()
+        .sum("ingo_proxy_overhead_seconds_count", &[ROUTE]);
+    assert_eq!(counted, 6.0);
+}
+
+#[test]
+fn making_a_connection_is_no_work_of_ours_and_finding_one_is() {
+    let upstream = Upstream::echoing();
+    let proxy = Proxy::to(&upstream).start();
+    for _ in 0..2 {
+        assert_eq!(proxy.post(&Post::new(session("p"))).status, 200);
+        upstream.wait_for_idle(1);
+    }
+    let lines = proxy.access_lines(2);
+    let own = |line: &Value, with_connect: bool| {
+        let connect = if with_connect { "connect" } else { "sign" };
+        let mut phases = vec!["authenticate", "validate", "sign", "send"];
+        phases.push(connect);
+        phases.dedup();
+        phases.sort_unstable();
+        phases.dedup();
+        let phases = phases
+            .iter()
+            .map(|phase| seconds(line, &format!("{phase}_seconds")));
+        phases.sum::<f64>()
+    };
+    // Of the sending, waits for room are left out; there are none here.
+    for (line, found) in lines.iter().zip([false, true]) {
+        let overhead = seconds(line, "overhead_seconds");
+        assert!(
+            (overhead - own(line, found)).abs() < 0.000_01,
+            "{overhead} and {}: {line:#}",
+            own(line, found)
+        );
+    }
+}
+
+#[test]
+fn what_ingo_says_of_itself_is_counted_whatever_it_says_and_passes_untouched() {
+    let bodies: [(&str, &str); 9] = [
+        (r#"{"status":100,"time":0.5}"#, "100"),
+        (r#"{"status":"101","time":"0.25"}"#, "101"),
+        (r#"{"status":13400,"time":-1}"#, "13400"),
+        (r#"{"status":424242,"time":"soon"}"#, "other"),
+        (r#"{"status":"sold out\"}\n","time":null}"#, "other"),
+        (r#"{"time":1e400}"#, "none"),
+        ("<response><status>100</status></response>", "none"),
+        ("", "none"),
+        ("{\"status\":100", "100"),
+    ];
+    let upstream = Upstream::scripted(move |request| {
+        let index: usize = request.participant().parse().unwrap();
+        Reply::json(bodies[index].0)
+    });
+    let proxy = Proxy::to(&upstream).start();
+    for (index, (body, _)) in bodies.iter().enumerate() {
+        let answer = proxy.post(&Post::new(session(&index.to_string())));
+        assert_eq!((answer.status, answer.text().as_str()), (200, *body));
+    }
+    let metrics = proxy.metrics();
+    for (status, count) in [
+        ("100", 2.0),
+        ("101", 1.0),
+        ("13400", 1.0),
+        ("other", 2.0),
+        ("none", 3.0),
+    ] {
+        let counted = metrics.sum(
+            "ingo_proxy_ingo_responses_total",
+            &[ROUTE, ("ingo_status", status)],
+        );
+        assert_eq!(counted, count, "{status}");
+    }
+    let of = |part: &str| {
+        let name = format!("ingo_proxy_ingo_processing_seconds_{part}");
+        metrics.sum(&name, &[ROUTE])
+    };
+    assert_eq!((of("count"), of("sum")), (2.0, 0.75));
+}
+
+#[test]
+fn what_is_left_of_an_authorized_url_is_measured_when_it_is_passed_on() {
+    let upstream = Upstream::scripted(|request| match request.participant().as_str() {
+        "expired" => Reply::json(
+            r#"{"status":100,"data":{"authorized_url":"x","authorized_url_expiration_utc":"2001-01-01T00:00:00Z"}}"#,
+        ),
+        "none" => Reply::json(r#"{"status":100,"data":{}}"#),
+        id => Reply::session(id),
+    });
+    let proxy = Proxy::to(&upstream).start();
+    for id in ["fresh", "expired", "none"] {
+        assert_eq!(proxy.post(&Post::new(session(id))).status, 200);
+    }
+    let metrics = proxy.metrics();
+    let below = |bound| {
+        metrics.sum(
+            "ingo_proxy_authorized_url_ttl_seconds_bucket",
+            &[ROUTE, ("le", bound)],
+        )
+    };
+    assert_eq!(below("0"), 1.0);
+    assert_eq!(below("10"), 1.0);
+    assert_eq!(below("30"), 2.0);
+    assert_eq!(below("+Inf"), 2.0);
+}
+
+#[test]
+fn connections_to_ingo_are_counted_while_they_are_used_and_while_they_wait() {
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let upstream =
+        Upstream::scripted(move |request| Reply::session(&request.participant()).held_by(&held));
+    let proxy = Proxy::to(&upstream).start();
+    let name = upstream.address().to_string();
+    let count = |metrics: &Metrics, state| {
+        metrics.sum(
+            "ingo_proxy_upstream_connections",
+            &[("upstream", &name), ("state", state)],
+        )
+    };
+    let mut clients = [proxy.client(), proxy.client()];
+    for client in &mut clients {
+        client.send(&Post::new(session("p")).bytes());
+    }
+    upstream.wait_for(2);
+    let metrics = proxy.metrics();
+    assert_eq!(
+        (count(&metrics, "busy"), count(&metrics, "idle")),
+        (2.0, 0.0)
+    );
+    assert_eq!(metrics.sum("ingo_proxy_inbound_connections", &[]), 2.0);
+    assert_eq!(
+        metrics.sum("ingo_proxy_limit_inbound_connections", &[]),
+        10_000.0
+    );
+    gate.open();
+    for client in &mut clients {
+        assert_eq!(client.answer("POST").status, 200);
+    }
+    proxy.metrics_become(|m| count(m, "busy") == 0.0 && count(m, "idle") == 2.0);
+    upstream.wait_for_idle(2);
+    upstream.close_idle_connections();
+    proxy.metrics_become(|m| count(m, "idle") == 0.0);
+}
+
+#[test]
+fn a_refusal_of_the_gateway_is_examined_and_the_finding_told_beside_the_untouched_answer() {
+    let upstream = Upstream::scripted(|request| {
+        let message = match request.participant().as_str() {
+            "signature_mismatch" => "HMAC signature does not match",
+            "credential_unknown" => "HMAC signature cannot be verified",
+            "authorization_missing" => "Unauthorized",
+            _ => "something else",
+        };
+        Reply::status(401)
+            .header("Content-Type", "application/json")
+            .body(format!(r#"{{"message":"{message}"}}"#))
+    });
+    let proxy = Proxy::to(&upstream).start();
+    let findings = [
+        "signature_mismatch",
+        "credential_unknown",
+        "authorization_missing",
+        "unknown",
+    ];
+    for finding in findings {
+        let answer = proxy.post(&Post::new(session(finding)));
+        assert_eq!(answer.status, 401);
+        assert!(answer.text().starts_with(r#"{"message":""#));
+        assert_eq!(
+            answer.header("proxy-status"),
+            Some(&*format!(
+                "ingo-signing-proxy; attempts=1; diagnosis={finding}"
+            ))
+        );
+    }
+    let metrics = proxy.metrics();
+    for finding in findings {
+        let counted = metrics.sum("ingo_proxy_diagnoses_total", &[("finding", finding)]);
+        assert_eq!(counted, 1.0, "{finding}");
+    }
+    let lines = proxy.access_lines(4);
+    let told: Vec<_> = lines.iter().map(|l| l["diagnosis"].as_str()).collect();
+    assert_eq!(told, findings.map(Some));
+}
+
+#[test]
+fn a_hundred_thousand_requests_with_random_paths_keys_and_headers_add_no_series() {
+    const CALLERS: usize = 4;
+    const REQUESTS: usize = 25_000;
+    /// Of so many requests one is a whole exchange.
+    const WHOLE: usize = 100;
+    let upstream = Upstream::echoing();
+    let proxy = Proxy::to(&upstream)
+        .env("RUST_LOG", "off,ingo_signing_proxy::cli=info")
+        .start();
+    let round = |number: usize, client: &mut crate::support::Client| {
+        let key = format!("key-{number}");
+        if number.is_multiple_of(WHOLE) {
+            let post = Post::new(session(&format!("p-{number}")))
+                .header("Idempotency-Key", key)
+                .header(&format!("X-Random-{number}"), number.to_string());
+            assert_eq!(client.post(&post).status, 200);
+        } else {
+            let path = format!("/{number}/{}", number * 7_919 % 104_729);
+            let head = format!(
+                "POST {path} HTTP/1.1\r\nHost: localhost\r\nIdempotency-Key: {key}\r\nX-Random-{number}: {number}\r\nContent-Length: 0\r\n\r\n"
+            );
+            client.send(head.as_bytes());
+            assert_eq!(client.answer("POST").status, 404);
+        }
+    };
+    let mut client = proxy.client();
+    round(0, &mut client);
+    round(1, &mut client);
+    let before = series(&proxy.metrics());
+    let exchanges = |m: &Metrics| m.sum("ingo_proxy_exchanges_total", &[]);
+    std::thread::scope(|scope| {
+        for caller in 0..CALLERS {
+            let mut client = proxy.client();
+            scope.spawn(move || {
+                for request in 0..REQUESTS {
+                    round(2 + caller * REQUESTS + request, &mut client);
+                }
+            });
+        }
+    });
+    let metrics = proxy.metrics_become(|m| exchanges(m) >= (CALLERS * REQUESTS) as f64);
+    assert_eq!(series(&metrics), before);
+}
+
+#[test]
+fn buckets_are_those_of_the_configuration() {
+    let upstream = Upstream::echoing();
+    let proxy = Proxy::to(&upstream)
+        .yaml("histograms: {own_buckets: [0.5, 0.25001], ingo_buckets: [1]}\n")
+        .fails();
+    assert_eq!(proxy.status, Some(78), "they do not ascend");
+    let proxy = Proxy::to(&upstream)
+        .yaml("histograms: {own_buckets: [0.25, 0.5], ingo_buckets: [0.5, 7]}\n")
+        .start();
+    assert_eq!(proxy.post(&Post::new(session("p"))).status, 200);
+    let metrics = proxy.metrics();
+    for (name, expected) in [
+        ("overhead_seconds", vec!["0.25", "0.5", "+Inf"]),
+        ("exchange_duration_seconds", vec!["0.5", "7", "+Inf"]),
+        ("phase_duration_seconds", vec!["0.25", "0.5", "7", "+Inf"]),
+    ] {
+        let name = format!("ingo_proxy_{name}_bucket");
+        let mut bounds: Vec<_> = metrics
+            .samples_of(&name)
+            .map(|sample| sample.labels["le"].as_str())
+            .collect();
+        bounds.truncate(expected.len());
+        assert_eq!(bounds, expected, "{name}");
+    }
+}
