@@ -24,7 +24,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("framing", &[]),
     ("bounds", &[]),
     ("lifecycle", &[]),
-    ("config", &["ingo", "signing"]),
+    ("config", &["ingo", "secret", "signing"]),
     ("watch", &["secret"]),
     ("credentials", &["config", "secret", "signing", "watch"]),
     ("tls", &["config", "secret", "watch"]),

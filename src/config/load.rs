@@ -21,6 +21,7 @@ use super::{
     reader::Reader,
     routes, safety, schema, yaml,
 };
+use crate::secret::Secret;
 
 /// The places a configuration is written in.
 ///
@@ -56,7 +57,7 @@ pub struct Loaded {
     /// What is allowed and probably not meant.
     pub warnings: Vec<String>,
     /// What stood in the file, if there is one.
-    pub text: Option<Vec<u8>>,
+    pub text: Option<Secret>,
 }
 
 /// The effective configuration as a file that says the same again, and the warnings as comments below.
@@ -102,12 +103,12 @@ pub fn load(sources: &Sources) -> Result<Loaded, LoadError> {
 /// All that is wrong, at once.
 pub fn load_with(
     sources: &Sources,
-    text: Option<Result<Vec<u8>, String>>,
+    text: Option<Result<Secret, String>>,
 ) -> Result<Loaded, LoadError> {
     let mut mistakes = Mistakes::default();
     let name = sources.file.as_deref().unwrap_or(Path::new(""));
     let (file, text) = match text {
-        Some(Ok(text)) => (of_file(name, &text, &mut mistakes), Some(text)),
+        Some(Ok(text)) => (of_file(name, text.expose(), &mut mistakes), Some(text)),
         Some(Err(remedy)) => {
             mistakes.note("", name.display().to_string(), remedy);
             (None, None)
@@ -198,7 +199,7 @@ const LARGEST_FILE: u64 = 1 << 20;
 /// # Errors
 ///
 /// What is wrong with the file, in words that follow its name.
-pub fn read_file(path: &Path) -> Result<Vec<u8>, String> {
+pub fn read_file(path: &Path) -> Result<Secret, String> {
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(LARGEST_FILE + 1).read_to_end(&mut bytes))
@@ -207,7 +208,8 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>, String> {
     if bytes.len() as u64 > LARGEST_FILE {
         return Err("is larger than 1 MiB; no configuration is".to_owned());
     }
-    Ok(bytes)
+    // A value may be a secret in the wrong place.
+    Ok(Secret::new(bytes))
 }
 
 #[cfg(test)]

@@ -215,7 +215,9 @@ impl Builder {
                 memory: Memory::new(CONTROL_HEAD_BYTES),
                 lifecycle: None,
                 tls: None,
-                refusal: Box::new(|why| refused_connection(why).1),
+                refusal: Box::new(|why| {
+                    refused_connection(why).map_or_else(Vec::new, |(_, answer)| answer)
+                }),
             };
             tokio::spawn(listening.serve(stopped));
         }

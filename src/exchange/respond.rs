@@ -113,8 +113,8 @@ fn finish(
     Ok(())
 }
 
-/// A whole answer for a connection of which no request was read, and its code.
-pub(crate) fn refused_connection(why: Refusal) -> (Code, Vec<u8>) {
+/// A whole answer for a connection of which no request was read, and its code; `None` where nothing can be answered.
+pub(crate) fn refused_connection(why: Refusal) -> Option<(Code, Vec<u8>)> {
     let (rejection, status_line) = match why {
         Refusal::TooMany => (
             overloaded("as many connections are open as limits.inbound_connections allows"),
@@ -127,15 +127,16 @@ pub(crate) fn refused_connection(why: Refusal) -> (Code, Vec<u8>) {
             ),
             "HTTP/1.1 400 Bad Request\r\n",
         ),
+        Refusal::Handshake => return None,
     };
     let trail = Trail::begin(std::time::Instant::now());
     let Ok((head, body)) = problem(&rejection, &trail) else {
-        return (rejection.code, Vec::new());
+        return Some((rejection.code, Vec::new()));
     };
     let mut wire = status_line.as_bytes().to_vec();
     wire.extend_from_slice(b"Connection: close\r\n");
     head.header_to_h1_wire(&mut wire);
     wire.extend_from_slice(b"\r\n");
     wire.extend_from_slice(&body);
-    (rejection.code, wire)
+    Some((rejection.code, wire))
 }

@@ -203,7 +203,9 @@ impl Proxy {
     fn settle_keepalive(&self, session: &mut ServerSession) {
         // Whoever sent CONNECT takes what follows for the inside of a tunnel (RFC 9110 §9.3.6).
         let tunnel = session.req_header().method == http::Method::CONNECT;
+        let guarded = session.as_http1().and_then(|s| Guarded::of(s.stream()));
         let keep = session.get_keepalive().is_some()
+            && !guarded.is_some_and(Guarded::is_outdated)
             && !tunnel
             && self.lifecycle.stage() == Stage::Serving;
         session.set_keepalive(keep.then(|| self.idle_seconds()));

@@ -22,6 +22,7 @@ use pingora::protocols::{
     raw_connect::ProxyDigest,
     tls::{SslDigest, TlsRef},
 };
+use pingora::tls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt, ReadBuf},
     sync::OwnedSemaphorePermit,
@@ -36,6 +37,7 @@ use crate::{
     bounds::Reservation,
     framing::{self, Scanner, Target},
     lifecycle::{Lifecycle, Open},
+    tls::Renewed,
 };
 
 /// How an HTTP/2 connection begins (RFC 9113 §3.4).
@@ -57,6 +59,9 @@ pub enum Fault {
 pub struct Guarded {
     inner: Wire,
     door: Door,
+    /// Under what callers are let in now, and whether this one was let in by a certificate of its own: under what.
+    tls: Option<Arc<Renewed<ServerConfig>>>,
+    let_in_under: Option<Arc<ServerConfig>>,
     /// Bytes that were peeked at and not yet read.
     peeked: BytesMut,
     /// Reads along; `None` over HTTP/2, which frames its messages itself.
@@ -83,9 +88,17 @@ const FREE_HEAD: usize = 4 * 1024;
 const HELD_PER_HEAD_BYTE: usize = 3;
 
 impl Guarded {
-    pub(super) fn new(inner: Wire, door: Door, place: OwnedSemaphorePermit) -> Self {
+    pub(super) fn new(
+        inner: Wire,
+        door: Door,
+        tls: Option<Arc<Renewed<ServerConfig>>>,
+        place: OwnedSemaphorePermit,
+    ) -> Self {
+        let let_in_under = inner.let_in_under();
         Self {
             inner,
+            tls,
+            let_in_under,
             peeked: BytesMut::new(),
             scanner: Some(Scanner::new(door.limits.head_bytes)),
             charged: None,
@@ -100,6 +113,14 @@ impl Guarded {
     /// The guarded connection below a Pingora stream, if it is one.
     pub fn of(stream: &Stream) -> Option<&Self> {
         stream.as_ref().as_any().downcast_ref()
+    }
+
+    /// Whether the caller was let in by a certificate, and who is let in may have changed since: it has to show it again.
+    pub fn is_outdated(&self) -> bool {
+        match (&self.tls, &self.let_in_under) {
+            (Some(tls), Some(under)) => !Arc::ptr_eq(&tls.now(), under),
+            _ => false,
+        }
     }
 
     /// The target of the next request as it came, once its head is complete. Ask once for each.

@@ -1,6 +1,12 @@
 //! Serving a bound socket: Pingora accepts, we count and guard each connection, the application answers.
 
-use std::{fs::Permissions, io, os::unix::fs::PermissionsExt as _, sync::Arc, time::Duration};
+use std::{
+    fs::Permissions,
+    io,
+    os::unix::fs::PermissionsExt as _,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -17,8 +23,15 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Bound, BoundAddress, Guarded, wire::Wire};
-use crate::{bounds::Memory, lifecycle::Lifecycle, tls::Renewed};
+use super::{
+    Bound, BoundAddress, Guarded,
+    wire::{Secured, Wire},
+};
+use crate::{
+    bounds::Memory,
+    lifecycle::Lifecycle,
+    tls::{Renewed, has_expired},
+};
 
 /// The bounds of one listener's connections.
 #[derive(Clone, Copy, Debug)]
@@ -84,6 +97,8 @@ pub enum Refusal {
     TooMany,
     /// It speaks HTTP in the clear where TLS is spoken.
     Cleartext,
+    /// Its TLS handshake failed or was too slow. Nothing can be answered.
+    Handshake,
 }
 
 impl ConnectionLimits {
@@ -145,9 +160,11 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Counted<A> {
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
         let Ok(place) = self.door.places.clone().try_acquire_owned() else {
-            // Within TLS an answer would cost a handshake, which is what there is too much of.
             if self.tls.is_none() {
                 self.refuse(stream, Refusal::TooMany).await;
+            } else {
+                // Within TLS an answer would cost a handshake, which is what there is too much of.
+                let _counted = (self.refusal)(Refusal::TooMany);
             }
             return None;
         };
@@ -155,13 +172,23 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Counted<A> {
             Some(tls) => self.secure(stream, tls.now()).await?,
             None => Wire::Plain(stream),
         };
-        let guarded = Guarded::new(wire, self.door.clone(), place);
+        let guarded = Guarded::new(wire, self.door.clone(), self.tls.clone(), place);
         self.app.process_new(Box::new(guarded), shutdown).await
     }
 
     async fn cleanup(&self) {
         self.app.cleanup().await;
     }
+}
+
+fn is_goodbye(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+    )
 }
 
 impl<A> Counted<A> {
@@ -175,8 +202,18 @@ impl<A> Counted<A> {
             if first[0] != HANDSHAKE_RECORD {
                 return Ok(Err(stream));
             }
-            let accepted = TlsAcceptor::from(config).accept(stream).await;
-            accepted.map(|secured| Ok(Wire::Tls(Box::new(secured))))
+            let accepted = TlsAcceptor::from(config.clone()).accept(stream).await?;
+            let session = accepted.get_ref().1;
+            let shown = session.peer_certificates().unwrap_or_default();
+            if has_expired(shown, SystemTime::now()) {
+                return Err(io::Error::other(
+                    "the caller's certificate has expired, which began its session",
+                ));
+            }
+            Ok(Ok(Wire::Tls(Box::new(Secured {
+                stream: accepted,
+                under: config,
+            }))))
         };
         match timeout(self.door.limits.head_deadline, accepting).await {
             Ok(Ok(Ok(wire))) => Some(wire),
@@ -185,12 +222,19 @@ impl<A> Counted<A> {
                 None
             }
             // Whoever only looks whether the port is open, as load balancers do, is no news.
-            Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => None,
+            Ok(Err(error)) if is_goodbye(error.kind()) => None,
             Ok(Err(error)) => {
-                tracing::warn!(%error, "a caller's TLS handshake failed");
+                let _counted = (self.refusal)(Refusal::Handshake);
+                tracing::warn!(%error, "a caller's TLS handshake failed; check its trust, its certificate and its TLS version");
                 None
             }
-            Err(_late) => None,
+            Err(_late) => {
+                let _counted = (self.refusal)(Refusal::Handshake);
+                tracing::warn!(
+                    "a caller's TLS handshake was not complete within limits.header_deadline"
+                );
+                None
+            }
         }
     }
 

@@ -3,10 +3,14 @@
 use std::{
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
-use pingora::{protocols::Stream, tls::ServerTlsStream};
+use pingora::{
+    protocols::Stream,
+    tls::{ServerConfig, ServerTlsStream},
+};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A caller's connection.
@@ -15,7 +19,15 @@ pub(super) enum Wire {
     /// What comes is what the caller sent.
     Plain(Stream),
     /// What comes is what the caller sent through TLS.
-    Tls(Box<ServerTlsStream<Stream>>),
+    Tls(Box<Secured>),
+}
+
+/// A connection out of TLS.
+#[derive(Debug)]
+pub(super) struct Secured {
+    pub(super) stream: ServerTlsStream<Stream>,
+    /// Under what the handshake was made.
+    pub(super) under: Arc<ServerConfig>,
 }
 
 impl Wire {
@@ -23,21 +35,30 @@ impl Wire {
     pub(super) fn below(&self) -> &Stream {
         match self {
             Self::Plain(stream) => stream,
-            Self::Tls(stream) => stream.get_ref().0,
+            Self::Tls(secured) => secured.stream.get_ref().0,
         }
+    }
+
+    /// Under what a caller was let in that showed a certificate.
+    pub(super) fn let_in_under(&self) -> Option<Arc<ServerConfig>> {
+        let Self::Tls(secured) = self else {
+            return None;
+        };
+        let shown = secured.stream.get_ref().1.peer_certificates();
+        shown.map(|_| secured.under.clone())
     }
 
     fn read_half(&mut self) -> Pin<&mut (dyn AsyncRead + Send + Unpin)> {
         match self {
             Self::Plain(stream) => Pin::new(stream),
-            Self::Tls(stream) => Pin::new(stream),
+            Self::Tls(secured) => Pin::new(&mut secured.stream),
         }
     }
 
     fn write_half(&mut self) -> Pin<&mut (dyn AsyncWrite + Send + Unpin)> {
         match self {
             Self::Plain(stream) => Pin::new(stream),
-            Self::Tls(stream) => Pin::new(stream),
+            Self::Tls(secured) => Pin::new(&mut secured.stream),
         }
     }
 }
@@ -80,7 +101,7 @@ impl AsyncWrite for Wire {
     fn is_write_vectored(&self) -> bool {
         match self {
             Self::Plain(stream) => stream.is_write_vectored(),
-            Self::Tls(stream) => stream.is_write_vectored(),
+            Self::Tls(secured) => secured.stream.is_write_vectored(),
         }
     }
 }

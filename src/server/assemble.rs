@@ -4,7 +4,12 @@
 //! breaker's memory, a credential that became current, keys in flight. What counts (bounds, journal, metrics) is the
 //! process's own and never begins anew.
 
-use std::sync::Arc;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+};
 
 use rustls::ServerConfig;
 use tokio::sync::Semaphore;
@@ -13,7 +18,10 @@ use super::StartError;
 use crate::{
     bounds::{Memory, Turns},
     clock::Clock,
-    config::{Config, Idempotency, Limits, Loaded, ProxyConfig, ProxyCredentials, RouteConfig},
+    config::{
+        Config, Idempotency, Limits, Loaded, ProxyConfig, ProxyCredentials, RouteConfig,
+        SecretSource,
+    },
     credentials::{Rotation, SecretError, pin, read_secret},
     exchange::{Destination, KeySource, Keys, Pace, Proxy, Tls, hosts::Hosts},
     idempotency::Deriver,
@@ -23,8 +31,11 @@ use crate::{
     telemetry::Metrics,
     tls::Renewed,
     upstream::Upstreams,
-    watch::Watching,
+    watch::{self, SETTLE, Watching},
 };
+
+/// No file that is named is larger, in bytes.
+const LARGEST: usize = 1 << 20;
 
 /// What lives as long as the process, whatever its configuration.
 #[derive(Debug)]
@@ -60,12 +71,17 @@ impl Assembly {
         let config = &loaded.config;
         let (safety, limits) = (&config.safety, &config.limits);
         let listener = &config.listeners.proxy;
+        if let Some(former) = former {
+            check_new_files(config, &former.loaded.config)?;
+        }
         let upstreams = Upstreams::new(config, former.map(|former| &*former.upstreams))?;
-        let upstreams = Arc::new(upstreams.watched());
         check_proxy_password(config)?;
-        let (rotation, secrets) = credentials(config, rotation, former)?;
-        let (key_source, pinned) = key_source(config, former)?;
+        let (rotation, watched) = credentials(config, rotation, former)?;
         let journal = journal(config, process, former)?;
+        let (key_source, pinned) = key_source(config, former)?;
+        // Nothing fails from here on, so that what is refused is watched by nobody.
+        let secrets = watched.unwrap_or_else(|| Arc::new(rotation.watch()));
+        let upstreams = Arc::new(upstreams.watched());
         let proxy = Proxy {
             routes: destinations(config, &upstreams),
             rotation,
@@ -99,6 +115,79 @@ impl Assembly {
     }
 }
 
+/// While exchanges run, a file must be readable as often as one likes and not be half written: at a start there is nobody yet
+/// whom a moment's patience would help.
+fn check_new_files(config: &Config, former: &Config) -> Result<(), StartError> {
+    let known = files(former);
+    let new: Vec<_> = files(config)
+        .into_iter()
+        .filter(|file| !known.contains(file))
+        .collect();
+    let unsettled = |file: &Path, what| StartError::File(format!("{} {what}", file.display()));
+    for file in &new {
+        if fs::metadata(file).is_ok_and(|metadata| !metadata.is_file()) {
+            return Err(unsettled(
+                file,
+                "is no regular file, and only those are taken while the proxy runs; name one, or restart",
+            ));
+        }
+    }
+    // What cannot be read is told by whoever needs it.
+    let read = |file: &PathBuf| watch::read(file, LARGEST).ok();
+    let first: Vec<_> = new.iter().map(read).collect();
+    if !new.is_empty() {
+        thread::sleep(SETTLE);
+    }
+    for (file, first) in new.iter().zip(first) {
+        let same = match (first, read(file)) {
+            (Some(first), Some(second)) => first.is_same(&second),
+            (None, None) => true,
+            _ => false,
+        };
+        if !same {
+            return Err(unsettled(
+                file,
+                "is being written; reload again when it is whole",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The files besides its own that a configuration names and that may change by a reload.
+fn files(config: &Config) -> Vec<PathBuf> {
+    let credentials = &config.credentials;
+    let next = credentials.next.as_ref().map(|next| &next.secret);
+    let keys = match &config.safety.idempotency {
+        Idempotency::Generate => None,
+        Idempotency::Derive { secret } => Some(secret),
+    };
+    let password = config.upstream.proxy.as_ref().and_then(|proxy| {
+        let Some(ProxyCredentials::File { password, .. }) = &proxy.credentials else {
+            return None;
+        };
+        Some(password)
+    });
+    let secrets = [
+        Some(&credentials.secret),
+        next,
+        credentials.api_key.as_ref(),
+        keys,
+        password,
+    ];
+    let secrets = secrets
+        .into_iter()
+        .flatten()
+        .filter_map(|source| match source {
+            SecretSource::File(path) => Some(path),
+            SecretSource::Environment(_) => None,
+        });
+    let shown = config.upstream.client_certificate.iter();
+    let shown = shown.flat_map(|shown| [&shown.certificate, &shown.key]);
+    let files = secrets.chain(shown).chain(&config.upstream.ca_file);
+    files.cloned().collect()
+}
+
 /// It is read anew for each connection; where it cannot be read at all, this is the time to say so.
 fn check_proxy_password(config: &Config) -> Result<(), SecretError> {
     if let Some(ProxyConfig {
@@ -115,11 +204,12 @@ fn credentials(
     config: &Config,
     rotation: Option<Rotation>,
     former: Option<&Assembly>,
-) -> Result<(Arc<Rotation>, Arc<Watching>), SecretError> {
+) -> Result<(Arc<Rotation>, Option<Arc<Watching>>), SecretError> {
     if let Some(former) = former
         && former.loaded.config.credentials == config.credentials
     {
-        return Ok((former.proxy.rotation.clone(), former.watching.0.clone()));
+        let watched = former.watching.0.clone();
+        return Ok((former.proxy.rotation.clone(), Some(watched)));
     }
     let mut rotation = match rotation {
         Some(rotation) => rotation,
@@ -128,9 +218,7 @@ fn credentials(
     if let Some(former) = former {
         rotation = rotation.after(&former.proxy.rotation);
     }
-    let rotation = Arc::new(rotation);
-    let watching = Arc::new(rotation.watch());
-    Ok((rotation, watching))
+    Ok((Arc::new(rotation), None))
 }
 
 fn key_source(

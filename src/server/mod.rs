@@ -61,6 +61,8 @@ pub enum StartError {
     Secret(SecretError),
     /// A file cannot be used for TLS, or there are no roots to verify an upstream with.
     Tls(Unusable),
+    /// A file cannot be taken while the proxy runs. Says which, and what to do.
+    File(String),
     /// The system refused a socket.
     Bind(BindError),
     /// The journal cannot be written.
@@ -72,6 +74,7 @@ impl fmt::Display for StartError {
         match self {
             Self::Secret(error) => error.fmt(f),
             Self::Tls(error) => error.fmt(f),
+            Self::File(what) => f.write_str(what),
             Self::Bind(error) => error.fmt(f),
             Self::Journal(error) => error.fmt(f),
         }
@@ -228,10 +231,15 @@ impl Server {
             memory: configured.process.memory.clone(),
             lifecycle: Some(lifecycle.clone()),
             tls: inbound_tls.clone(),
-            refusal: Box::new(move |why| {
-                let (code, answer) = refused_connection(why);
-                refused.reject(code);
-                answer
+            refusal: Box::new(move |why| match refused_connection(why) {
+                Some((code, answer)) => {
+                    refused.reject(code);
+                    answer
+                }
+                None => {
+                    refused.handshake_failed();
+                    Vec::new()
+                }
             }),
         };
         accepting.spawn(listening.serve(callers));
@@ -244,7 +252,9 @@ impl Server {
             memory: configured.process.memory.clone(),
             lifecycle: None,
             tls: None,
-            refusal: Box::new(|why| refused_connection(why).1),
+            refusal: Box::new(|why| {
+                refused_connection(why).map_or_else(Vec::new, |(_, answer)| answer)
+            }),
         };
         let hosts = |listener: &Listener| Hosts::of(&listener.address, &listener.hosts);
         let health = Health::app(current.clone(), hosts(&listeners.health));

@@ -8,12 +8,13 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use parking_lot::Mutex;
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, time::sleep};
 
 use super::{
     StartError,
@@ -23,6 +24,7 @@ use crate::{
     config::{LoadError, Sources, is_read_at_start, load_with, read_file},
     exchange::Current,
     secret::Secret,
+    telemetry::Metrics,
     watch::{User, Watched, Watching, Wish},
 };
 
@@ -65,7 +67,7 @@ impl Configured {
     fn reload(
         &self,
         sources: &Sources,
-        text: Option<Result<Vec<u8>, String>>,
+        text: Option<Result<Secret, String>>,
     ) -> Result<Vec<String>, Refused> {
         let loaded = load_with(sources, text).map_err(Refused::Mistakes)?;
         let former = self.assembly.lock().clone();
@@ -76,13 +78,13 @@ impl Configured {
         if !fixed.is_empty() {
             return Err(Refused::NeedsRestart(fixed));
         }
-        for warning in &loaded.warnings {
+        let made = Assembly::make(&self.process, loaded, None, Some(&former));
+        let made = Arc::new(made.map_err(Refused::Unusable)?);
+        for warning in &made.loaded.warnings {
             if !former.loaded.warnings.contains(warning) {
                 tracing::warn!("{warning}");
             }
         }
-        let made = Assembly::make(&self.process, loaded, None, Some(&former));
-        let made = Arc::new(made.map_err(Refused::Unusable)?);
         self.current.replace(made.proxy.clone());
         *self.assembly.lock() = made;
         Ok(changed)
@@ -94,28 +96,52 @@ struct File {
     configured: Arc<Configured>,
     sources: Sources,
     on_change: bool,
-    asked: Arc<AtomicBool>,
+    asked: Arc<Asked>,
+    /// How often it had been asked for when the file was last read.
+    reading: AtomicU64,
     runtime: Handle,
+}
+
+/// How often a reload was asked for, and how many of those have been dealt with: by what was read after they were asked.
+#[derive(Debug, Default)]
+struct Asked {
+    times: AtomicU64,
+    dealt_with: AtomicU64,
+}
+
+impl Asked {
+    fn is_waiting(&self, time: u64) -> bool {
+        self.dealt_with.load(Ordering::Acquire) < time
+    }
+}
+
+impl File {
+    fn dealt_with(&self) {
+        let reading = self.reading.load(Ordering::Acquire);
+        self.asked.dealt_with.store(reading, Ordering::Release);
+    }
 }
 
 impl User for File {
     fn read(&self) -> Result<Vec<Secret>, String> {
+        let asked = self.asked.times.load(Ordering::Acquire);
+        self.reading.store(asked, Ordering::Release);
         let Some(file) = &self.sources.file else {
             return Ok(Vec::new());
         };
         match read_file(file) {
-            Ok(text) => Ok(vec![Secret::new(text)]),
+            Ok(text) => Ok(vec![text]),
             Err(why) => Err(format!("{}: {why}", file.display())),
         }
     }
 
     fn take(&mut self, found: &[Secret]) -> Result<(), String> {
-        let text = found.first().map(|text| Ok(text.expose().to_vec()));
+        let text = found.first().cloned().map(Ok);
         let changed = self
             .configured
             .reload(&self.sources, text)
             .map_err(|refused| refused.to_string())?;
-        self.asked.store(false, Ordering::Relaxed);
+        self.dealt_with();
         self.configured.process.metrics.reloaded(true);
         tracing::info!(changed = changed.join(", "), "configuration reloaded");
         let upstreams = self.configured.assembly.lock().upstreams.clone();
@@ -124,7 +150,7 @@ impl User for File {
     }
 
     fn complain(&mut self, what: &str) {
-        self.asked.store(false, Ordering::Relaxed);
+        self.dealt_with();
         self.configured.process.metrics.reloaded(false);
         tracing::error!("the configuration was not reloaded, the one before stays in use: {what}");
     }
@@ -139,7 +165,8 @@ impl User for File {
     }
 
     fn wish(&self) -> Wish {
-        match (self.asked.load(Ordering::Relaxed), self.on_change) {
+        let asked = self.asked.times.load(Ordering::Acquire);
+        match (self.asked.is_waiting(asked), self.on_change) {
             (true, _) => Wish::Everything,
             (false, true) => Wish::Changes,
             (false, false) => Wish::Nothing,
@@ -147,10 +174,14 @@ impl User for File {
     }
 }
 
+/// Nothing of a reload takes so long, unless a file system hangs.
+const HANGS: Duration = Duration::from_secs(10);
+
 /// Asks a proxy to take its configuration anew.
 #[derive(Clone, Debug)]
 pub(super) struct Reload {
-    asked: Arc<AtomicBool>,
+    asked: Arc<Asked>,
+    metrics: Arc<Metrics>,
     /// `None`: there is nothing that could be read again.
     watching: Option<Arc<Watching>>,
 }
@@ -163,20 +194,22 @@ impl Reload {
             let loaded = &assembly.loaded;
             (loaded.config.reload_on_change, loaded.text.clone())
         };
-        let asked = Arc::new(AtomicBool::new(false));
+        let asked = Arc::new(Asked::default());
         let path = sources.file.clone();
         let file = File {
             configured: configured.clone(),
             sources,
             on_change,
             asked: asked.clone(),
+            reading: AtomicU64::new(0),
             runtime: Handle::current(),
         };
         let paths: Vec<&Path> = path.as_deref().into_iter().collect();
-        let held = held.map(Secret::new).into_iter().collect();
+        let held = held.into_iter().collect();
         let watched = Watched::new(&paths, held, file);
         Self {
             asked,
+            metrics: configured.process.metrics.clone(),
             watching: watched
                 .map(|watched| Arc::new(Watching::over("configuration", vec![watched]))),
         }
@@ -190,7 +223,17 @@ impl Reload {
             );
             return;
         };
-        self.asked.store(true, Ordering::Relaxed);
+        let time = self.asked.times.fetch_add(1, Ordering::AcqRel) + 1;
         watching.look_now();
+        let (asked, metrics) = (self.asked.clone(), self.metrics.clone());
+        tokio::spawn(async move {
+            sleep(HANGS).await;
+            if asked.is_waiting(time) {
+                metrics.reloaded(false);
+                tracing::error!(
+                    "the reload has not ended after 10 s, the configuration before stays in use: somebody is still writing the file, or a file system hangs that the configuration or its secrets are on"
+                );
+            }
+        });
     }
 }

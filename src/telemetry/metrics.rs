@@ -62,6 +62,7 @@ pub struct Metrics {
     buffered: IntGauge,
     queue: IntGauge,
     last_reload: IntGauge,
+    handshakes_failed: IntCounter,
     panics: IntCounter,
     dropped_lines: IntCounter,
 }
@@ -251,6 +252,10 @@ impl Metrics {
                 "Bytes of request and answer bodies held now.",
             ),
             queue: register.gauge("queue_length", "Exchanges that wait for their turn now."),
+            handshakes_failed: register.counter(
+                "inbound_tls_handshakes_failed_total",
+                "TLS handshakes of callers that failed or were too slow.",
+            ),
             panics: register.counter(
                 "panics_total",
                 "Faults of the proxy that ended one exchange; each is a bug to report.",
@@ -327,6 +332,11 @@ impl Metrics {
         self.url_life
             .at(route as usize, |v| v.with_label_values(&[route.name()]))
             .observe(left.as_secs_f64());
+    }
+
+    /// Counts a caller's TLS handshake that failed.
+    pub fn handshake_failed(&self) {
+        self.handshakes_failed.inc();
     }
 
     /// Counts a panic that ended one exchange.

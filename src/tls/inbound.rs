@@ -11,7 +11,7 @@ use rustls::{
 use super::{Expiry, Made, Renewed, TlsFile, Unusable, certificates, expiry, identity, provider};
 use crate::{config::InboundTls, secret::Secret};
 
-/// Sessions that callers may resume (RFC 8446 §2.2). They are kept with the certificates they began under: with other ones,
+/// Sessions that callers may resume (RFC 8446 §2.2), two for each in TLS 1.3. They are kept with the certificates they began under: with other ones,
 /// above all with another `client_ca_file`, nobody gets in by a former session.
 const SESSIONS: usize = 1024;
 

@@ -13,7 +13,7 @@ use rustls::crypto::CryptoProvider;
 
 pub use self::{
     inbound::inbound,
-    pem::{certificates, expiry, identity},
+    pem::{certificates, expiry, has_expired, identity},
     renewed::{Expiry, Made, Renewed, TlsFile},
 };
 

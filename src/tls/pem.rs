@@ -1,9 +1,11 @@
 //! Certificates and keys as PEM (RFC 7468) has them.
 
+use std::time::SystemTime;
+
 use rustls::{
     pki_types::{
         CertificateDer, PrivateKeyDer,
-        pem::{self, PemObject as _},
+        pem::{self, PemObject},
     },
     sign::CertifiedKey,
 };
@@ -36,6 +38,12 @@ pub fn identity(
     (key_file, key_pem): (&TlsFile, &Secret),
 ) -> Result<CertifiedKey, String> {
     let chain = certificates(certificate_file, certificate_pem)?;
+    // All of it: others that read the file do not stop at the first key.
+    let sections: Result<Vec<(pem::SectionKind, Vec<u8>)>, _> =
+        PemObject::pem_slice_iter(key_pem.expose()).collect();
+    if sections.is_err() {
+        return Err(key_file.is("is no PEM file that can be read; write it anew"));
+    }
     let key = PrivateKeyDer::from_pem_slice(key_pem.expose()).map_err(|error| match error {
         pem::Error::NoItemsFound => key_file.is(
             "holds no private key that can be used; it must be a PEM file with a PRIVATE KEY block that is not encrypted",
@@ -49,6 +57,16 @@ pub fn identity(
         )),
         _ => key_file.is("or its certificate cannot be used: an algorithm that is not supported, or damaged; use an RSA, ECDSA or Ed25519 key"),
     })
+}
+
+/// Whether one of the certificates that a caller showed has expired by now. A session that is resumed is not asked again
+/// for a certificate, nor is the one looked at that it began with.
+pub fn has_expired(shown: &[CertificateDer<'_>], now: SystemTime) -> bool {
+    let now = now.duration_since(SystemTime::UNIX_EPOCH);
+    let now = now.map_or(0, |since| {
+        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    });
+    shown.iter().filter_map(expiry).any(|then| then < now)
 }
 
 /// When a certificate expires, in seconds since 1970 (RFC 5280 §4.1.2.5).

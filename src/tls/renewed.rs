@@ -105,7 +105,6 @@ impl<T: Send + Sync + 'static> Renewed<T> {
     ) -> Result<Arc<Self>, Unusable> {
         let read = read(&files).map_err(Unusable)?;
         let made = make(&read).map_err(Unusable)?;
-        warn_of_expiry(&made.expiries);
         Ok(Arc::new(Self {
             files,
             make: Box::new(make),
@@ -133,8 +132,9 @@ impl<T: Send + Sync + 'static> Renewed<T> {
         self.known.lock().trouble.clone()
     }
 
-    /// Makes it anew when the files change, until the answer is dropped.
+    /// Makes it anew when the files change, until the answer is dropped. Says which certificates have expired or will soon.
     pub fn watch(self: &Arc<Self>) -> Watching {
+        warn_of_expiry(&self.expiries());
         let read = std::mem::take(&mut self.known.lock().read);
         let paths: Vec<&Path> = self.files.iter().map(|file| file.path.as_path()).collect();
         let watched = (!paths.is_empty())

@@ -2,9 +2,12 @@
 //!
 //! Pingora's rustls connector panics where they are missing or do not go together, so they are looked at first and a clear error
 //! is given. It reads the files by itself: what was looked at and what it reads are the same but for a change in that moment, which
-//! whoever watches the files then finds.
+//! is refused where it makes Pingora panic, and otherwise found by whoever watches the files.
 
-use std::path::Path;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+};
 
 use pingora::{
     connectors::{ConnectorOptions, http::v1::Connector},
@@ -102,10 +105,12 @@ pub(super) fn connector(
     } else {
         options.ca_file = Some(NO_ROOTS.to_owned());
     }
-    Ok(Made {
-        value: Connector::new(Some(options)),
-        expiries,
-    })
+    // What was looked at is good; what Pingora reads a moment later may be another file, and half of it.
+    let made = catch_unwind(AssertUnwindSafe(|| Connector::new(Some(options))));
+    let value = made.map_err(|_| {
+        "the files of upstream's TLS changed while they were read; write each to another name, then rename it".to_owned()
+    })?;
+    Ok(Made { value, expiries })
 }
 
 /// Pingora takes paths as text.

@@ -3,13 +3,13 @@
 //! Every failure says what is known, in the terms of `product.md`; whether bytes were written is kept apart in [`Progress`],
 //! outside this future, so that it survives a time-out, a dropped future and a panic.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Version, header};
 use pingora::{
     Error, ErrorType, connectors::http::v1::Connector, http::RequestHeader,
-    protocols::http::v1::client::HttpSession, upstreams::peer::Peer as _,
+    protocols::http::v1::client::HttpSession, tls::RusTlsError, upstreams::peer::Peer as _,
 };
 
 use tokio::sync::OwnedSemaphorePermit;
@@ -366,18 +366,35 @@ pub(super) fn connect_failure(error: &Error) -> Failure {
 struct Failed {
     failure: Failure,
     /// For the log: Pingora's name for it. Its error's text would quote the answer.
-    cause: &'static str,
+    cause: Cow<'static, str>,
+}
+
+/// The alert by which an upstream ended TLS, if it did. In TLS 1.3 it hears of our certificate only after the handshake, when
+/// the request has been written.
+fn tls_alert(error: &Error) -> Option<Cow<'static, str>> {
+    let io = error.root_cause().downcast_ref::<std::io::Error>()?;
+    let tls = io.get_ref()?.downcast_ref::<RusTlsError>()?;
+    match tls {
+        RusTlsError::AlertReceived(alert) => Some(format!("tls alert: {alert:?}").into()),
+        _ => None,
+    }
 }
 
 impl Failed {
     fn here(why: BadResponse) -> Self {
         Self {
             failure: Failure::BadResponse(why),
-            cause: why.as_str(),
+            cause: why.as_str().into(),
         }
     }
 
     fn reading(error: &Error) -> Self {
+        if let Some(alert) = tls_alert(error) {
+            return Self {
+                failure: Failure::Reset,
+                cause: alert,
+            };
+        }
         let failure = match error.etype() {
             ErrorType::ConnectionClosed
             | ErrorType::ReadError
@@ -387,13 +404,13 @@ impl Failed {
         };
         Self {
             failure,
-            cause: error.etype().as_str(),
+            cause: error.etype().as_str().into(),
         }
     }
 
     /// What it comes to, where the request was `written` whole or not.
     fn told(self, written: bool, progress: &mut Progress) -> Failure {
-        progress.cause = Some(self.cause.to_owned());
+        progress.cause = Some(self.cause.into_owned());
         if written {
             self.failure
         } else {

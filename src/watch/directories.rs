@@ -1,7 +1,8 @@
 //! What the system tells of directories: that something in them changed, and who is writing.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
+    ffi::OsString,
     fs, io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -63,13 +64,24 @@ pub(super) struct Directories {
 }
 
 impl Directories {
-    pub(super) fn new(directories: impl Iterator<Item = PathBuf>, wake: SyncSender<()>) -> Self {
+    /// Wakes when something happens to a file of those names in one of the directories, or to what Kubernetes keeps beside them.
+    pub(super) fn new(
+        directories: impl Iterator<Item = PathBuf>,
+        named: HashSet<OsString>,
+        wake: SyncSender<()>,
+    ) -> Self {
         let writers = Writers::default();
         let noted = writers.clone();
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
             let Ok(event) = event else { return };
             noted.note(&event);
-            if changes(event.kind) {
+            // `..data` and the directories that it points to.
+            let concerns = |path: &PathBuf| {
+                path.file_name().is_none_or(|name| {
+                    named.contains(name) || name.as_encoded_bytes().starts_with(b"..")
+                })
+            };
+            if changes(event.kind) && event.paths.iter().any(concerns) {
                 // Where it is full, the thread wakes anyway.
                 let _woken = wake.try_send(());
             }

@@ -9,6 +9,7 @@ mod read;
 
 use std::{
     fmt, fs,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -27,7 +28,9 @@ use crate::secret::Secret;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Between two looks that must agree. Where the system does not tell who writes, or a file is closed half written, a pause of
 /// more in the middle cannot be told from the end.
-const SETTLE: Duration = Duration::from_millis(250);
+pub const SETTLE: Duration = Duration::from_millis(250);
+/// What could not be taken is tried again after this long, because what it lacked may have come since.
+const TRY_AGAIN: Duration = Duration::from_secs(5);
 /// Trouble that stays is counted and logged again after this long, so that an alert on the metric stays too.
 const REMIND_AFTER: Duration = Duration::from_secs(60);
 
@@ -73,6 +76,8 @@ pub struct Watched {
     files: Vec<Location>,
     /// What was last taken from them.
     held: Vec<Secret>,
+    /// What could not be taken, and when that was tried.
+    refused: Option<(Vec<Secret>, Instant)>,
     /// What was last said to be wrong, and when.
     said: Option<(String, Instant)>,
     user: Box<dyn User>,
@@ -95,12 +100,14 @@ impl fmt::Debug for Watched {
 }
 
 impl Watched {
-    /// Files from which `held` was taken. Of those that are no regular files nothing is expected: a pipe cannot be read twice.
+    /// Files from which `held` was taken. `None` where one is no regular file: a pipe cannot be read twice.
     pub fn new(paths: &[&Path], held: Vec<Secret>, user: impl User + 'static) -> Option<Self> {
-        let regular = |path: &&Path| fs::metadata(path).is_ok_and(|m| m.is_file());
+        // One that is not there just now may be on its way back.
+        let regular = |path: &&Path| fs::metadata(path).map_or(true, |m| m.is_file());
         paths.iter().all(regular).then(|| Self {
             files: paths.iter().map(|path| Location::of(path)).collect(),
             held,
+            refused: None,
             said: None,
             user: Box::new(user),
         })
@@ -112,7 +119,7 @@ impl Watched {
         if wish == Wish::Nothing {
             return None;
         }
-        let found = self.user.read();
+        let found = guarded(|| self.user.read());
         if wish == Wish::Everything {
             // Whoever asks for it wants to hear what is wrong, also for the second time.
             self.said = None;
@@ -120,7 +127,14 @@ impl Watched {
         }
         if found.as_ref().is_ok_and(|found| same(found, &self.held)) {
             self.said = None;
+            self.refused = None;
             self.user.recovered();
+            return None;
+        }
+        let lately = |(refused, at): &(Vec<Secret>, Instant)| {
+            at.elapsed() < TRY_AGAIN && found.as_ref().is_ok_and(|found| same(found, refused))
+        };
+        if self.refused.as_ref().is_some_and(lately) {
             return None;
         }
         Some(found)
@@ -129,9 +143,12 @@ impl Watched {
     /// Acts on what was found twice.
     fn settle(&mut self, found: Result<Vec<Secret>, String>) {
         let taken = found.and_then(|found| {
-            self.user.take(&found)?;
-            self.held = found;
-            Ok(())
+            let taken = guarded(|| self.user.take(&found));
+            match taken {
+                Ok(()) => (self.held, self.refused) = (found, None),
+                Err(_) => self.refused = Some((found, Instant::now())),
+            }
+            taken
         });
         match taken {
             Ok(()) => self.said = None,
@@ -158,6 +175,13 @@ impl Location {
             directory,
         }
     }
+}
+
+/// A panic must not end the thread: nothing would be noticed any more.
+fn guarded<T>(doing: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(doing)).unwrap_or_else(|_told_by_the_hook| {
+        Err("taking what changed failed by a fault of the proxy; report it with the log lines before".to_owned())
+    })
 }
 
 fn same(a: &[Secret], b: &[Secret]) -> bool {
@@ -194,9 +218,12 @@ impl Watching {
         let (wake, woken) = sync_channel(1);
         if !files.is_empty() {
             let directories = files.iter().flat_map(|f| &f.files);
+            let named = files.iter().flat_map(|f| &f.files);
+            let named = named.filter_map(|file| file.path.file_name().map(ToOwned::to_owned));
             let thread = Thread {
                 directories: Directories::new(
                     directories.map(|file| file.directory.clone()),
+                    named.collect(),
                     wake.clone(),
                 ),
                 files,

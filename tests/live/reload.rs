@@ -4,6 +4,8 @@ use std::{
     fs,
     io::Write as _,
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 use tempfile::TempDir;
@@ -285,6 +287,98 @@ fn a_secret_that_a_new_configuration_names_and_that_is_not_there_refuses_it() {
     ingo.accept(&[("other", "a-third-secret")]);
     fs::write(&elsewhere, "a-third-secret").unwrap();
     become_true("the new one is taken", PATIENCE, || succeeds(&proxy));
+}
+
+#[test]
+fn every_signal_is_heard_also_one_that_comes_while_the_last_is_dealt_with() {
+    let ingo = Ingo::accepting(&[(USERNAME, SECRET)]);
+    let files = Files::new("", &ingo.url());
+    let proxy = proxy(&files.config());
+    for round in 1..=8 {
+        let before = reloads(&proxy);
+        // A new secret file makes the first one long enough to be met.
+        let secret = files.path(&format!("secret-{round}"));
+        fs::write(&secret, SECRET).unwrap();
+        let with = |size: usize| {
+            files
+                .text(&format!("limits: {{body_bytes: {size}}}\n"), &ingo.url())
+                .replace(
+                    &*files.path("secret").to_string_lossy(),
+                    &secret.to_string_lossy(),
+                )
+        };
+        fs::write(files.path(".new"), with(1_000 + round)).unwrap();
+        fs::rename(files.path(".new"), files.config()).unwrap();
+        proxy.signal("HUP");
+        become_true("the first is dealt with", PATIENCE, || {
+            lines_with(&proxy, "told to reload") > 2 * (round - 1)
+        });
+        // At another moment of it each time.
+        thread::park_timeout(Duration::from_millis(60 * round as u64));
+        fs::write(files.path(".new"), with(2_000 + round)).unwrap();
+        fs::rename(files.path(".new"), files.config()).unwrap();
+        proxy.signal("HUP");
+        become_true("the second is in use", PATIENCE, || {
+            let config = proxy.admin("/config").text();
+            config.contains(&format!("body_bytes: {}", 2_000 + round))
+        });
+        become_true("it is said", PATIENCE, || reloads(&proxy) > before);
+    }
+}
+
+#[test]
+fn a_secret_that_is_a_pipe_or_still_being_written_refuses_a_reload_and_the_next_is_heard() {
+    let ingo = Ingo::accepting(&[(USERNAME, SECRET)]);
+    let files = Files::new("", &ingo.url());
+    let proxy = proxy(&files.config());
+    let pipe = files.path("pipe");
+    assert!(
+        std::process::Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let text = files.text("", &ingo.url()).replace(
+        &*files.path("secret").to_string_lossy(),
+        &pipe.to_string_lossy(),
+    );
+    fs::write(files.config(), &text).unwrap();
+    let said = reload_refused(&proxy);
+    assert!(said.contains("is no regular file"), "{said}");
+    files.replace("limits: {body_bytes: 5KiB}\n", &ingo.url());
+    reload(&proxy);
+    assert!(succeeds(&proxy));
+}
+
+#[test]
+fn what_stays_refused_is_not_said_at_each_look() {
+    let ingo = Ingo::accepting(&[(USERNAME, SECRET)]);
+    let files = Files::new("", &ingo.url());
+    let with = |rest: &str| format!("reload_on_change: true\n{}", files.text(rest, &ingo.url()));
+    fs::write(files.config(), with("")).unwrap();
+    let proxy = proxy(&files.config());
+    let missing = with("shutdown_limit: 1s\n").replace("/secret}", "/missing}");
+    assert!(missing.contains("missing"));
+    fs::write(files.config(), missing).unwrap();
+    become_true("it is refused", PATIENCE, || refusals(&proxy) == 1);
+    // Many looks at another file later.
+    for _ in 0..3 {
+        fs::write(files.path("secret"), "").unwrap();
+        become_true("it is looked at", PATIENCE, || {
+            readyz(&proxy).contains("is empty")
+        });
+        fs::write(files.path("secret"), SECRET).unwrap();
+        become_true("it is looked at", PATIENCE, || {
+            !readyz(&proxy).contains("is empty")
+        });
+    }
+    assert_eq!(refusals(&proxy), 1);
+    assert_eq!(
+        lines_with(&proxy, "shutdown_limit"),
+        0,
+        "nobody is warned of what is not in use"
+    );
 }
 
 #[test]

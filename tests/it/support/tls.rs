@@ -48,6 +48,16 @@ impl Authority {
 
     /// The same, which expires at the end of the `year`.
     pub fn issue_until(&self, names: &[&str], year: i32) -> Leaf {
+        self.issue_to(names, rcgen::date_time_ymd(year, 12, 31))
+    }
+
+    /// The same, which expires in so many seconds.
+    pub fn issue_for(&self, names: &[&str], seconds: i64) -> Leaf {
+        let now = time::OffsetDateTime::now_utc();
+        self.issue_to(names, now + time::Duration::seconds(seconds))
+    }
+
+    fn issue_to(&self, names: &[&str], not_after: time::OffsetDateTime) -> Leaf {
         let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
         let called = names.first().cloned().unwrap_or_default();
         let key = KeyPair::generate().expect("a key");
@@ -55,7 +65,7 @@ impl Authority {
             CertificateParams::new(names).expect("names that can stand in a certificate");
         // Some take a certificate for self-signed whose subject is its issuer.
         params.distinguished_name.push(DnType::CommonName, called);
-        params.not_after = rcgen::date_time_ymd(year, 12, 31);
+        params.not_after = not_after;
         let leaf = params.signed_by(&key, &self.issuer).expect("a certificate");
         Leaf {
             certificate: leaf.pem(),
