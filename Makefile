@@ -28,6 +28,26 @@ demo: tools ## See the whole thing work: the proxy and an embedded Ingo on loopb
 test: tools ## Run every test that needs the toolchain alone
 	$(CARGO) test $(LOCKED)
 
+# Programs that tests need besides the toolchain, and their Debian packages.
+PROGRAMS := prometheus:prometheus promtool:prometheus chromium:chromium tinyproxy:tinyproxy
+
+.PHONY: test-all
+test-all: tools programs ## Run the tests that need other programs too: Prometheus, Chromium, tinyproxy; as root on Debian they are installed
+	$(CARGO) test $(LOCKED) --test observed -- --include-ignored --nocapture
+	$(CARGO) test $(LOCKED) --test wayout
+
+.PHONY: programs
+programs:
+	@missing=(); \
+	for pair in $(PROGRAMS); do command -v "$${pair%%:*}" >/dev/null || missing+=("$${pair##*:}"); done; \
+	if [ $${#missing[@]} -eq 0 ]; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing what these tests need and this machine lacks: $${missing[*]}"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$${missing[@]}" >/dev/null; \
+	else \
+	  echo "SKIPPED: tests that need $${missing[*]}; install with: sudo apt-get install $${missing[*]}" >&2; \
+	fi
+
 .PHONY: lint
 lint: tools ## Check format, clippy and documentation; warnings are errors
 	$(CARGO) fmt --check

@@ -109,6 +109,23 @@ impl Metrics {
             "1 where the configuration in use is the one that was last asked for, 0 where that was refused.",
         );
         last_reload.set(1);
+        let diagnoses = register.counters(
+            "diagnoses_total",
+            "Answers 401 and 403 of Ingo, by what they come from.",
+            &["finding"],
+        );
+        let rejections = register.counters(
+            "rejections_total",
+            "Answers of the proxy itself, by problem code.",
+            &["code"],
+        );
+        // At zero from the start, so that the first one is an increase.
+        for finding in Diagnosis::ALL {
+            let _made = diagnoses.with_label_values(&[finding.as_str()]);
+        }
+        for code in Code::ALL {
+            let _made = rejections.with_label_values(&[code.as_str()]);
+        }
         Self {
             last_reload,
             exchanges: Cells::new(
@@ -161,14 +178,7 @@ impl Metrics {
                 ),
                 ROUTES,
             ),
-            diagnoses: Cells::new(
-                register.counters(
-                    "diagnoses_total",
-                    "Answers 401 and 403 of Ingo, by what they come from.",
-                    &["finding"],
-                ),
-                Diagnosis::ALL.len(),
-            ),
+            diagnoses: Cells::new(diagnoses, Diagnosis::ALL.len()),
             connections: register.gauges(
                 "upstream_connections",
                 "Connections to an upstream that are open, by whether an attempt uses them.",
@@ -235,14 +245,7 @@ impl Metrics {
                 "Secret files that changed and could not be used; counted again each minute while one stays so.",
                 &["tenant"],
             ),
-            rejections: Cells::new(
-                register.counters(
-                    "rejections_total",
-                    "Answers of the proxy itself, by problem code.",
-                    &["code"],
-                ),
-                Code::ALL.len(),
-            ),
+            rejections: Cells::new(rejections, Code::ALL.len()),
             in_flight: Cells::new(
                 register.gauges("exchanges_in_flight", "Exchanges that run now.", &["route"]),
                 ROUTES,

@@ -92,6 +92,14 @@ impl Upstream {
         Self::start(Some(identity), |_, _| Cut::Never, move |_| reply.clone())
     }
 
+    /// As `scripted`, over TLS.
+    pub fn scripted_over_tls(
+        identity: Identity,
+        answering: impl Fn(&Recorded) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        Self::start(Some(identity), |_, _| Cut::Never, answering)
+    }
+
     fn start(
         identity: Option<Identity>,
         cutting: impl Fn(usize, usize) -> Cut + Send + Sync + 'static,
