@@ -69,7 +69,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "upstream",
         ],
     ),
-    ("admin", &["exchange", "lifecycle", "listener"]),
+    ("admin", &["exchange", "lifecycle", "listener", "telemetry"]),
     (
         "emulator",
         &[

@@ -9,7 +9,27 @@ use super::{
 use crate::{
     exchange::{Current, hosts::Hosts},
     lifecycle::Stage,
+    telemetry::logging,
 };
+
+/// Sets the levels of log lines, and answers with those that are then in use.
+fn set_levels(body: Option<&[u8]>) -> Page {
+    let directives = body.map(|body| str::from_utf8(body).unwrap_or_default().trim());
+    if directives == Some("") {
+        return Page::text(
+            400,
+            "the body is empty; send levels such as info or ingo_signing_proxy=debug\n",
+        );
+    }
+    match logging::set_levels(directives) {
+        Ok(()) => {
+            let levels = logging::levels();
+            tracing::info!(levels, "log levels were set by the admin listener");
+            Page::text(200, format!("{levels}\n"))
+        }
+        Err(why) => Page::text(400, format!("{why}\n")),
+    }
+}
 
 /// What a person on this host may ask.
 #[derive(Debug)]
@@ -23,8 +43,14 @@ impl Control {
         PageApp::new(Pages::Control(Self { current }), hosts)
     }
 
-    pub(super) fn page(&self, method: &Method, path: &[u8]) -> Page {
+    pub(super) fn page(&self, method: &Method, path: &[u8], body: &[u8]) -> Page {
         match (path, method) {
+            (b"/log-level", &Method::GET | &Method::HEAD) => {
+                Page::text(200, format!("{}\n", logging::levels()))
+            }
+            (b"/log-level", &Method::PUT) => set_levels(Some(body)),
+            (b"/log-level", &Method::DELETE) => set_levels(None),
+            (b"/log-level", _) => Page::method_not_allowed("GET, HEAD, PUT, DELETE"),
             (b"/config", &Method::GET | &Method::HEAD) => {
                 Page::text(200, self.current.load().configuration.clone())
             }
@@ -35,7 +61,7 @@ impl Control {
                 Page::text(200, "draining\n")
             }
             (b"/quitquitquit", _) => Page::method_not_allowed("POST"),
-            _ => Page::not_found("/config and POST /quitquitquit"),
+            _ => Page::not_found("/config, /log-level and POST /quitquitquit"),
         }
     }
 }

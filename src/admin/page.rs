@@ -1,6 +1,6 @@
 //! Small answers to small requests: what the health and admin listeners have in common.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -11,6 +11,7 @@ use pingora::{
     protocols::http::ServerSession,
     server::ShutdownWatch,
 };
+use tokio::time::timeout;
 
 use crate::{
     exchange::{Rejection, check_browser, hosts::Hosts},
@@ -28,6 +29,8 @@ pub(super) struct Page {
 
 /// Anybody in the pod's network may connect to the health listener: idle connections must not keep the kubelet out.
 const IDLE_SECONDS: u64 = 5;
+/// Directives for levels; nothing else is sent here.
+const LARGEST_BODY: usize = 4096;
 const TEXT: &str = "text/plain; charset=utf-8";
 
 impl Page {
@@ -76,7 +79,7 @@ impl PageApp {
         Self { pages, hosts }
     }
 
-    fn answer(&self, head: &RequestHeader) -> Page {
+    fn answer(&self, head: &RequestHeader, body: &[u8]) -> Page {
         if let Err(rejection) = self
             .hosts
             .check(head.headers.get(header::HOST).map(|h| h.as_bytes()))
@@ -98,7 +101,7 @@ impl PageApp {
             .unwrap_or_default();
         match &self.pages {
             Pages::Health(health) => health.page(&head.method, path),
-            Pages::Control(control) => control.page(&head.method, path),
+            Pages::Control(control) => control.page(&head.method, path, body),
         }
     }
 }
@@ -125,7 +128,8 @@ impl HttpServerApp for PageApp {
             session.set_keepalive(Some(IDLE_SECONDS));
         }
         let head_only = session.req_header().method == Method::HEAD;
-        let page = self.answer(session.req_header());
+        let body = read_small(&mut session).await?;
+        let page = self.answer(session.req_header(), &body);
         session
             .write_response_header(head(&page).ok()?)
             .await
@@ -136,6 +140,23 @@ impl HttpServerApp for PageApp {
         let reusable = session.finish().await.ok()??;
         Some(ReusedHttpStream::from_reusable_stream(reusable, settings))
     }
+}
+
+/// What the request holds, which is a line at most; `None` where it is more, or does not come.
+async fn read_small(session: &mut ServerSession) -> Option<Vec<u8>> {
+    let reading = async {
+        let mut body = Vec::new();
+        while let Some(part) = session.read_request_body().await.ok()? {
+            body.extend_from_slice(&part);
+            if body.len() > LARGEST_BODY {
+                return None;
+            }
+        }
+        Some(body)
+    };
+    timeout(Duration::from_secs(IDLE_SECONDS), reading)
+        .await
+        .ok()?
 }
 
 fn head(page: &Page) -> pingora::Result<Box<ResponseHeader>> {

@@ -36,7 +36,7 @@ pub(super) async fn accept(listener: TcpListener, state: Arc<State>) {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
+                tracing::warn!(%error, "a connection could not be accepted; raise the limit on open files (ulimit -n)");
                 // Out of file descriptors, for instance: trying at once again would only burn time.
                 sleep(Duration::from_millis(100)).await;
                 continue;

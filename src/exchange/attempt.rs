@@ -215,7 +215,7 @@ impl Proxy {
             .await
             .map_err(lost)?;
         begun.map_err(|error| {
-            tracing::error!(%error, exchange_id = %trail.exchange_id, "nothing that moves money is sent while the journal cannot be written");
+            tracing::error!(%error, exchange_id = %trail.exchange_id, "nothing that moves money is sent while the journal cannot be written; make room on its disk, or mend it");
             Missed::Held(Rejection::try_again(Code::JournalUnavailable, error.detail(), 1))
         })?;
         Ok(Some((journal, attempt)))

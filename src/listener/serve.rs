@@ -231,7 +231,7 @@ impl<A> Counted<A> {
             Err(_late) => {
                 let _counted = (self.refusal)(Refusal::Handshake);
                 tracing::warn!(
-                    "a caller's TLS handshake was not complete within limits.header_deadline"
+                    "a caller's TLS handshake was not complete within limits.header_deadline; check the caller and what lies on the way"
                 );
                 None
             }

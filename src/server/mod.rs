@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, watch},
     task::JoinSet,
-    time::{sleep, timeout},
+    time::{interval, sleep, timeout},
 };
 
 use self::{
@@ -28,7 +28,7 @@ use crate::{
     journal::JournalError,
     lifecycle::{Lifecycle, Stage},
     listener::{BindError, Bound, BoundAddress, ConnectionLimits, Listening, bind},
-    telemetry::Metrics,
+    telemetry::{Metrics, REPEATED_WARNINGS_WINDOW, logging},
     tls::{Unusable, inbound},
 };
 
@@ -265,6 +265,13 @@ impl Server {
         }
         let upstreams = configured.assembly.lock().upstreams.clone();
         tokio::spawn(async move { upstreams.warm_up().await });
+        tokio::spawn(async {
+            let mut windows = interval(REPEATED_WARNINGS_WINDOW);
+            loop {
+                windows.tick().await;
+                logging::tell_left_out(false);
+            }
+        });
         let reload = sources.map(|sources| Reload::of(&configured, sources));
         let hung_up = async {
             loop {
@@ -299,12 +306,13 @@ impl Server {
             let closing = tokio::task::spawn_blocking(move || journal.close());
             if timeout(JOURNAL_CLOSE, closing).await.is_err() {
                 tracing::error!(
-                    "the journal's disk does not answer: the last ends may be missing, and their exchanges are listed as unresolved"
+                    "the journal's disk does not answer: the last ends may be missing, and their exchanges are listed as unresolved; mend it, and look them up with the command unresolved"
                 );
             }
         }
         // Said, not dropped: Pingora takes a dropped watch for an error.
         let _told = stop_operators.send(true);
+        logging::tell_left_out(true);
         lifecycle.running()
     }
 }
@@ -329,7 +337,7 @@ async fn leave(
     if timeout(shutdown.limit, lifecycle.idle()).await.is_err() {
         tracing::warn!(
             exchanges_in_flight = lifecycle.running(),
-            "exchanges were cut off, because shutdown_limit passed before they ended; their outcome is not known"
+            "exchanges were cut off, because shutdown_limit passed before they ended; their outcome is not known: where money moves look at the command unresolved, and raise shutdown_limit"
         );
     }
     let _flushed_or_late = timeout(FLUSH, lifecycle.flushed()).await;

@@ -219,7 +219,7 @@ impl Reload {
     pub(super) fn ask(&self) {
         let Some(watching) = &self.watching else {
             tracing::warn!(
-                "the configuration did not come from a file that could be read again, so it is not reloaded"
+                "the configuration did not come from a file that could be read again, so it is not reloaded; restart to change it"
             );
             return;
         };
@@ -231,7 +231,7 @@ impl Reload {
             if asked.is_waiting(time) {
                 metrics.reloaded(false);
                 tracing::error!(
-                    "the reload has not ended after 10 s, the configuration before stays in use: somebody is still writing the file, or a file system hangs that the configuration or its secrets are on"
+                    "the reload has not ended after 10 s, the configuration before stays in use: somebody is still writing the file, or a file system hangs that the configuration or its secrets are on; see who has it open (lsof) and the mounts"
                 );
             }
         });

@@ -3,13 +3,14 @@
 //! A thread of its own writes them: where whoever reads standard output stops reading, lines are dropped and counted, and no
 //! exchange waits.
 //!
-//! `RUST_LOG` sets levels for this program only. Everything else (Pingora, h2, rustls) is capped at `info`, because at
+//! `RUST_LOG` sets levels for this program only, and the admin listener sets them anew. Everything else (Pingora, h2, rustls) is capped at `info`, because at
 //! `debug` Pingora prints request headers, and with them signatures.
 
 use std::{
     fmt,
     io::{self, IsTerminal as _},
-    sync::OnceLock,
+    sync::{LazyLock, OnceLock},
+    time::Instant,
 };
 
 use serde::Serialize;
@@ -20,7 +21,7 @@ use tracing::{
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_log::NormalizeEvent as _;
 use tracing_subscriber::{
-    EnvFilter, Layer,
+    EnvFilter, Layer, Registry,
     filter::{FilterExt as _, filter_fn},
     fmt::{
         FmtContext, FormatEvent, FormatFields,
@@ -29,8 +30,10 @@ use tracing_subscriber::{
     },
     layer::SubscriberExt as _,
     registry::LookupSpan,
+    reload,
 };
 
+use super::limiter::{LeftOut, Limiter, Limiting, left_out_before};
 use crate::config::LogFormat;
 
 /// Modules of this program; everything else is foreign and capped.
@@ -40,6 +43,62 @@ const OWN: &str = "ingo_signing_proxy";
 const WAITING_LINES: usize = 8192;
 
 static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
+/// The levels in use, and how they are set anew.
+static LEVELS: OnceLock<Levels> = OnceLock::new();
+static LIMITER: LazyLock<Limiter> = LazyLock::new(Limiter::default);
+
+struct Levels {
+    handle: reload::Handle<EnvFilter, Registry>,
+    at_start: String,
+}
+
+/// The levels in use, as `RUST_LOG` would have them; empty where nothing is logged.
+pub fn levels() -> String {
+    let levels = LEVELS.get();
+    let shown = levels.and_then(|levels| levels.handle.with_current(EnvFilter::to_string).ok());
+    shown.unwrap_or_default()
+}
+
+/// Sets levels until they are set anew; `None`: those of the start.
+///
+/// # Errors
+/// A message for people where `directives` cannot be read.
+pub fn set_levels(directives: Option<&str>) -> Result<(), String> {
+    let Some(levels) = LEVELS.get() else {
+        return Err("nothing is logged by this process, so there are no levels to set".to_owned());
+    };
+    let filter = match directives {
+        // A slip such as `debgu` would be taken for a target, and silence everything else.
+        Some(directives) => filter(directives).filter(|_| directives.split(',').all(has_level)),
+        None => filter(&levels.at_start),
+    };
+    let filter =
+        filter.ok_or("cannot be read; write levels such as info or ingo_signing_proxy=debug")?;
+    let set = levels.handle.reload(filter);
+    set.map_err(|_| "the levels could not be set; try again".to_owned())
+}
+
+/// Tells of warnings that were left out because they repeated: those of a while ago, or all.
+pub fn tell_left_out(all: bool) {
+    for LeftOut { count, sample } in LIMITER.take(Instant::now(), all) {
+        tracing::warn!(
+            count,
+            like = sample,
+            "more warnings like one above were left out"
+        );
+    }
+}
+
+/// Whether a directive ends with a level.
+fn has_level(directive: &str) -> bool {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let level = directive.rsplit('=').next().unwrap_or_default().trim();
+    LEVELS.iter().any(|known| level.eq_ignore_ascii_case(known))
+}
+
+fn filter(directives: &str) -> Option<EnvFilter> {
+    EnvFilter::try_new(directives).ok()
+}
 
 /// Log lines dropped since the start, because standard output was not read fast enough.
 pub fn dropped_lines() -> usize {
@@ -57,16 +116,14 @@ pub struct Logging {
 /// # Errors
 /// A message for people where `RUST_LOG` cannot be read as EnvFilter directives.
 pub fn start(format: Option<LogFormat>, level: &'static str) -> Result<Logging, String> {
-    let levels = match std::env::var("RUST_LOG") {
-        Ok(directives) if !directives.is_empty() => {
-            EnvFilter::try_new(directives).map_err(|_| {
-                "RUST_LOG cannot be read; write levels such as info or ingo_signing_proxy=debug"
-                    .to_owned()
-            })?
-        }
-        _ => EnvFilter::new(level),
+    let at_start = match std::env::var("RUST_LOG") {
+        Ok(directives) if !directives.is_empty() => directives,
+        _ => level.to_owned(),
     };
-    let filter = levels.and(filter_fn(is_within_cap));
+    let levels = filter(&at_start)
+        .ok_or("RUST_LOG cannot be read; write levels such as info or ingo_signing_proxy=debug")?;
+    let (levels, handle) = reload::Layer::new(levels);
+    let filter = levels.and(filter_fn(is_within_cap)).and(Limiting(&LIMITER));
     let terminal = io::stdout().is_terminal();
     let pretty = match format {
         Some(format) => format == LogFormat::Pretty,
@@ -87,6 +144,7 @@ pub fn start(format: Option<LogFormat>, level: &'static str) -> Result<Logging, 
     };
     let subscriber = tracing_subscriber::registry().with(layer.with_filter(filter));
     if tracing::subscriber::set_global_default(subscriber).is_ok() {
+        let _first = LEVELS.set(Levels { handle, at_start });
         // The same cap once more, so that records over it are not even formatted.
         let _already_set = tracing_log::LogTracer::builder()
             .with_max_level(log::LevelFilter::Info)
@@ -125,6 +183,9 @@ where
         line.put("level", metadata.level().as_str());
         line.put("target", metadata.target());
         event.record(&mut line);
+        if let Some(count) = left_out_before() {
+            line.put("left_out", &count);
+        }
         writer.write_char('{')?;
         writer.write_str(&line.0)?;
         writer.write_str("}\n")

@@ -4,6 +4,7 @@
 //! here is given a secret, a signature or a body.
 
 mod family;
+mod limiter;
 pub mod logging;
 mod metrics;
 mod phases;
@@ -12,6 +13,7 @@ mod trail;
 /// The one tenant there is until the gateway comes.
 pub(crate) const TENANT: &str = "default";
 
+pub(crate) use self::limiter::WINDOW as REPEATED_WARNINGS_WINDOW;
 pub use self::{
     metrics::{InFlight, Metrics},
     phases::{Phase, Stopwatch, waits},

@@ -144,7 +144,7 @@ impl Dialer {
             let inner = self.0.clone();
             tokio::spawn(async move {
                 if let Err(error) = inner.refresh().await {
-                    tracing::warn!(host = inner.host, %error, "could not resolve again, the last good addresses stay in use");
+                    tracing::warn!(host = inner.host, %error, "could not resolve again, the last good addresses stay in use; check the name and this host's DNS");
                 }
                 inner.refreshing.store(false, Ordering::Release);
             });

@@ -132,7 +132,7 @@ impl Directories {
 
     fn refuse(&mut self, error: &notify::Error) {
         if !self.refused {
-            tracing::warn!(%error, "the system does not tell of changes to files, so they are looked at every second");
+            tracing::warn!(%error, "the system does not tell of changes to files, so they are looked at every second; raise fs.inotify.max_user_instances and max_user_watches to hear of them at once");
             self.refused = true;
         }
     }

@@ -234,7 +234,7 @@ impl Watching {
                 .name(name.to_owned())
                 .spawn(move || thread.run());
             if let Err(error) = started {
-                tracing::error!(%error, "the system refused a thread, so files that change are not noticed until this process is started again");
+                tracing::error!(%error, "the system refused a thread, so files that change are not noticed until this process is started again; raise the limit on threads (ulimit -u, TasksMax, pids.max)");
             }
         }
         Self { stop, wake }

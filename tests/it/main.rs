@@ -22,6 +22,7 @@ mod connections;
 mod framing;
 mod health;
 mod http2;
+mod levels;
 mod lifecycle;
 mod metrics;
 mod refusals;
