@@ -1,165 +1,45 @@
-//! The field rules of Create Session (protocol.md §3), and the messages of 13400.
+//! What Create Session says of its fields: the messages of 13400. The rules are `ingo::contract`'s, by the newer document.
 //!
-//! Permissive where Ingo's two documents contradict each other: what only one of them requires may be missing. The message
-//! of a missing field is Ingo's own; the wording of all others, and dotted names for nested fields, are invented in the
+//! The message of a missing field is Ingo's own; the wording of all others, and dotted names for nested fields, are invented in the
 //! style of the framework that words its messages so (ASP.NET's data annotations).
 
 use serde_json::{Map, Value};
 
+use crate::ingo::contract::{self, Finding, Profile, Rule};
+
 /// Messages by field, as they stand in `data` of a 13400.
 pub(super) type Findings = Map<String, Value>;
 
-/// The documented list; it has two names of more than the documented five characters.
-const LOCALES: [&str; 28] = [
-    "ar-SA", "cs-CZ", "da-DK", "de-DE", "en-GB", "en-US", "es-ES", "es-US", "fa-IR", "fi-FI",
-    "fr-FR", "hmn-Latn", "it-IT", "ja-JP", "km-KH", "ko-KR", "nb-NO", "nl-NL", "pl-PL", "pt-BR",
-    "ru-RU", "sv-SE", "tl-PH", "tr-TR", "vi-VN", "zh-CN", "zh-Hans", "zh-TW",
-];
-
-/// The states, the District, the territories and the military mail states (USPS Publication 28, appendix B).
-const STATES: [&str; 62] = [
-    "AL", "AK", "AS", "AZ", "AR", "CA", "CO", "CT", "DE", "DC", "FM", "FL", "GA", "GU", "HI", "ID",
-    "IL", "IN", "IA", "KS", "KY", "LA", "ME", "MH", "MD", "MA", "MI", "MN", "MS", "MO", "MT", "NE",
-    "NV", "NH", "NJ", "NM", "NY", "NC", "ND", "MP", "OH", "OK", "OR", "PW", "PA", "PR", "RI", "SC",
-    "SD", "TN", "TX", "UT", "VT", "VI", "VA", "WA", "WV", "WI", "WY", "AA", "AE", "AP",
-];
-
-/// What a text field must be beyond not being too long.
-#[derive(Clone, Copy)]
-enum Form {
-    Any,
-    Locale,
-    Origin,
-    State,
-    Zip,
-    Digits,
-}
-
-/// Name, longest, form: the optional text fields at the top.
-const TOP: [(&str, usize, Form); 3] = [
-    ("participant_unique_id2", 100, Form::Any),
-    ("host_uri", 200, Form::Origin),
-    // The documented maximum of 5 contradicts the list, and the list rules.
-    ("language_locale_code", usize::MAX, Form::Locale),
-];
-
-/// The text fields of `recipient_information`; none is required in both documents.
-const RECIPIENT: [(&str, usize, Form); 11] = [
-    ("first_name", 150, Form::Any),
-    ("last_name", 150, Form::Any),
-    // Newer document only, without a length.
-    ("business_name", usize::MAX, Form::Any),
-    ("address_line1", 150, Form::Any),
-    ("address_line2", 150, Form::Any),
-    ("city", 150, Form::Any),
-    ("state", 2, Form::State),
-    ("zip_code", 10, Form::Zip),
-    ("email_address", 150, Form::Any),
-    ("phone_number", 10, Form::Digits),
-    ("mobile_number", 10, Form::Digits),
-];
-
 /// Checks the parameters of Create Session; empty if there is nothing to say.
 pub(super) fn check(body: &Map<String, Value>) -> Findings {
+    // Of what stands there more than once, this has the last, as Ingo's framework does.
+    let json = serde_json::to_vec(body).unwrap_or_default();
     let mut findings = Findings::new();
-    match body.get("participant_unique_id1") {
-        None | Some(Value::Null) => require(&mut findings, "participant_unique_id1"),
-        Some(Value::String(text)) if text.is_empty() => {
-            require(&mut findings, "participant_unique_id1");
-        }
-        value => check_text(
-            &mut findings,
-            "",
-            "participant_unique_id1",
-            value,
-            100,
-            Form::Any,
-        ),
-    }
-    for (name, longest, form) in TOP {
-        check_text(&mut findings, "", name, body.get(name), longest, form);
-    }
-    match body.get("recipient_information") {
-        None | Some(Value::Null) => require(&mut findings, "recipient_information"),
-        Some(Value::Object(recipient)) => {
-            for (name, longest, form) in RECIPIENT {
-                let value = recipient.get(name);
-                let within = "recipient_information.";
-                check_text(&mut findings, within, name, value, longest, form);
-            }
-        }
-        Some(_) => add(
-            &mut findings,
-            "recipient_information".to_owned(),
-            "The field RecipientInformation must be an object.".to_owned(),
-        ),
+    for finding in contract::check(&json, Profile::Newer) {
+        let messages = Value::from(vec![message(finding)]);
+        findings.insert(finding.field.to_owned(), messages);
     }
     findings
 }
 
-fn check_text(
-    findings: &mut Findings,
-    within: &str,
-    name: &str,
-    value: Option<&Value>,
-    longest: usize,
-    form: Form,
-) {
+fn message(finding: Finding) -> String {
+    let name = finding.field.rsplit('.').next().unwrap_or_default();
     let shown = pascal_case(name);
-    let message = match value {
-        None | Some(Value::Null) => return,
-        Some(Value::String(text)) if text.is_empty() => return,
-        Some(Value::String(text)) if text.chars().count() > longest => {
-            format!("The field {shown} must be a string with a maximum length of {longest}.")
-        }
-        Some(Value::String(text)) if form.fits(text) => return,
-        Some(Value::String(_)) => format!("The field {shown} is invalid."),
-        Some(_) => format!("The field {shown} must be a string."),
-    };
-    add(findings, format!("{within}{name}"), message);
-}
-
-fn require(findings: &mut Findings, name: &str) {
-    // Ingo's own wording (protocol.md §3).
-    let message = format!("The {} field is required.", pascal_case(name));
-    add(findings, name.to_owned(), message);
-}
-
-fn add(findings: &mut Findings, field: String, message: String) {
-    findings.insert(field, Value::from(vec![message]));
-}
-
-impl Form {
-    fn fits(self, text: &str) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Locale => LOCALES.contains(&text),
-            Self::Origin => origin(text).is_some(),
-            Self::State => STATES.contains(&text),
-            Self::Zip => is_zip(text),
-            Self::Digits => text.bytes().all(|byte| byte.is_ascii_digit()),
-        }
-    }
-}
-
-/// Scheme and host of a `host_uri`, in lower case, to compare by; `None` if it has anything else.
-pub(super) fn origin(text: &str) -> Option<String> {
-    let (scheme, host) = text.split_once("://")?;
-    let host = host.strip_suffix('/').unwrap_or(host);
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
-    let well = matches!(scheme.to_ascii_lowercase().as_str(), "http" | "https")
-        && !host.is_empty()
-        && host.bytes().all(plain);
-    well.then(|| format!("{scheme}://{host}").to_ascii_lowercase())
-}
-
-/// `NNNNN` or `NNNNN-NNNN`.
-fn is_zip(text: &str) -> bool {
-    let digits =
-        |part: &str, count| part.len() == count && part.bytes().all(|b| b.is_ascii_digit());
-    match text.split_once('-') {
-        None => digits(text, 5),
-        Some((five, four)) => digits(five, 5) && digits(four, 4),
+    match finding.rule {
+        // Ingo's own wording (protocol.md §3).
+        Rule::Required => format!("The {shown} field is required."),
+        Rule::Text => format!("The field {shown} must be a string."),
+        Rule::Object => format!("The field {shown} must be an object."),
+        Rule::Length => format!(
+            "The field {shown} must be a string with a maximum length of {}.",
+            finding.longest
+        ),
+        Rule::Locale
+        | Rule::HostUri
+        | Rule::State
+        | Rule::ZipCode
+        | Rule::Digits
+        | Rule::Repeated => format!("The field {shown} is invalid."),
     }
 }
 
@@ -262,22 +142,5 @@ mod tests {
             body[field] = bad;
             assert!(found(body.clone())[field][0].is_string(), "{body}");
         }
-    }
-
-    #[test]
-    fn every_locale_of_the_list_is_accepted() {
-        for locale in LOCALES {
-            let body = json!({
-                "participant_unique_id1": "a", "recipient_information": {}, "language_locale_code": locale,
-            });
-            assert_eq!(found(body), json!({}), "{locale}");
-        }
-    }
-
-    #[test]
-    fn an_origin_is_compared_without_case_and_final_slash() {
-        assert_eq!(origin("HTTPS://A.example/"), origin("https://a.EXAMPLE"));
-        assert_ne!(origin("https://a.example"), origin("http://a.example"));
-        assert_eq!(origin("ftp://a.example"), None);
     }
 }

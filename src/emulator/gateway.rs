@@ -12,13 +12,12 @@ use uuid::Uuid;
 use super::{
     answer::{Answer, Messages, Time},
     calls::{self, Calls},
-    fields::origin,
     kong::{Kong, Refusal},
     sessions::{self, Begun, SessionEnd, SessionState, Sessions, Visit},
     wire::Head,
 };
 use crate::{
-    ingo::Route,
+    ingo::{Route, contract::origin},
     signing::verify::{Captured, Finding},
 };
 

@@ -330,7 +330,7 @@ impl<'de> Visitor<'de> for Members<'_> {
 }
 
 /// A member's name as bytes: a lone surrogate in a name is grammatical and must not end the reading.
-struct Name;
+pub(super) struct Name;
 
 impl<'de> DeserializeSeed<'de> for Name {
     type Value = Vec<u8>;

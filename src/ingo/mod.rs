@@ -3,6 +3,9 @@
 //! Pure: no pingora, tokio, files, environment, clock or randomness. Each fact names where it comes from.
 //! `protocol.md §n` is a section of the project's collection of Ingo's documents, kept in `docs/protocol.md`.
 
+#[cfg(test)]
+pub(crate) mod bodies;
+pub mod contract;
 pub mod diagnosis;
 pub mod facts;
 pub mod kong;
