@@ -92,6 +92,8 @@ codes! {
     ExpectationFailed = "expectation_failed", 417, "http_request_error", "the expectation cannot be met";
     /// On a loopback listener, a `Host` that names somewhere else.
     HostRefused = "host_refused", 421, "http_request_denied", "the host is not served here";
+    /// The body breaks a rule of Ingo's documents, and rules are enforced.
+    ValidationFailed = "validation_failed", 422, "http_request_error", "Ingo would refuse the body's fields";
     /// More requests than `rate_limit` lets through within the deadline.
     RateLimited = "rate_limited", 429, "http_request_denied", "the rate limit is reached";
     /// The head is larger than `limits.header_bytes`.

@@ -38,7 +38,7 @@ pub use proxy::{ProxyConfig, ProxyCredentials, userinfo};
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use crate::{
-    ingo::{Environment, Route},
+    ingo::{Environment, Route, contract::Profile},
     signing::{Algorithm, HeaderOrder},
 };
 
@@ -188,6 +188,19 @@ pub struct RouteConfig {
     pub disabled: bool,
     /// Whether a call that moves money may be repeated after bytes were written. `false` elsewhere.
     pub danger_repeat_after_write: bool,
+    /// Whether its bodies are checked against Ingo's documents. Only Create Session's are documented well enough.
+    pub validation: Option<Validation>,
+}
+
+/// How bodies are checked against Ingo's documents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validation {
+    /// Whether what breaks a rule is refused; it is counted and logged in either case.
+    pub enforce: bool,
+    /// Which document is gone by.
+    pub profile: Profile,
+    /// Whether a refusal has the form of Ingo's own, for services that read that already.
+    pub in_ingos_form: bool,
 }
 
 /// What is repeated, and what holds the proxy back.

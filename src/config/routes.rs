@@ -6,13 +6,13 @@
 use std::time::Duration;
 
 use super::{
-    Origin, RouteConfig,
+    Origin, RouteConfig, Validation,
     origin::base_url,
     quantity::{boolean, count, duration, show_duration},
     reader::Reader,
     schema::{self, route_key},
 };
-use crate::ingo::{Environment, Product, Route};
+use crate::ingo::{Environment, Product, Route, contract::Profile};
 
 /// Ingo may hold a money call this long for the network (protocol.md §4).
 const MONEY_HOLD: Duration = Duration::from_secs(60);
@@ -88,6 +88,11 @@ fn read_route(
             route_key(route, "danger_repeat_after_write")
         ));
     }
+    let validation = if route == Route::CreateSession {
+        validation(reader, route)
+    } else {
+        Some(None)
+    };
     let mut timely = true;
     if let (Some(deadline), Some(attempt)) = (deadline, attempt) {
         if route.class().moves_money() && attempt <= MONEY_HOLD {
@@ -117,6 +122,34 @@ fn read_route(
         attempts: u32::try_from(attempts?).ok()?,
         disabled: disabled?,
         danger_repeat_after_write: repeat_after_write?,
+        validation: validation?,
+    }))
+}
+
+/// How the route's bodies are checked; the inner `None`: not at all.
+fn validation(reader: &mut Reader<'_>, route: Route) -> Option<Option<Validation>> {
+    let mode = reader.required(&route_key(route, "validation"), |text| match text {
+        "off" => Ok(None),
+        "warn" => Ok(Some(false)),
+        "enforce" => Ok(Some(true)),
+        _ => Err("must be off, warn or enforce".to_owned()),
+    });
+    let profile = reader.required(&route_key(route, "validation_profile"), |text| match text {
+        "newer" => Ok(Profile::Newer),
+        "older" => Ok(Profile::Older),
+        _ => Err("must be newer or older: which of Ingo's documents is gone by".to_owned()),
+    });
+    let in_ingos_form =
+        reader.required(&route_key(route, "validation_answer"), |text| match text {
+            "problem" => Ok(false),
+            "ingo" => Ok(true),
+            _ => Err("must be problem, or ingo for answers in the form of Ingo's 13400".to_owned()),
+        });
+    let (mode, profile, in_ingos_form) = (mode?, profile?, in_ingos_form?);
+    Some(mode.map(|enforce| Validation {
+        enforce,
+        profile,
+        in_ingos_form,
     }))
 }
 

@@ -180,6 +180,11 @@ pub(super) static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
         if route.class().moves_money() {
             keys.push(Key::scalar(path("danger_repeat_after_write")).or("false"));
         }
+        if enabled {
+            keys.push(Key::scalar(path("validation")).or("warn"));
+            keys.push(Key::scalar(path("validation_profile")).or("newer"));
+            keys.push(Key::scalar(path("validation_answer")).or("problem"));
+        }
     }
     keys.extend([
         Key::scalar("limits.body_bytes").or("1MiB"),

@@ -49,6 +49,7 @@ pub(super) fn rejection(missed: Missed, trail: &Trail, destination: &Destination
         detail: format!("{detail}{consequence}").into(),
         retry_after: None,
         caller_gone: false,
+        invalid: None,
     }
 }
 

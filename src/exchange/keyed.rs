@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
-use super::{Proxy, admit::Admitted, body::Body, keys::Scope};
+use super::{Proxy, admit::Admitted, body::Body, keys::Scope, validate::Validated};
 use crate::{
     bounds::Reservation,
     credentials::Credential,
@@ -41,7 +41,7 @@ impl Proxy {
     pub(super) fn key<'a>(
         &self,
         admitted: Admitted<'a>,
-        body: Body,
+        Validated(body): Validated,
         trail: &mut Trail,
     ) -> Keyed<'a> {
         trail.progress.stopwatch.enter(Phase::Sign);

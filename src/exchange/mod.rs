@@ -17,6 +17,7 @@ mod patience;
 mod rejection;
 mod respond;
 mod session;
+mod validate;
 
 use std::{sync::Arc, time::Duration};
 
@@ -32,7 +33,7 @@ pub use self::{rejection::Rejection, session::ProxyApp};
 use crate::{
     bounds::{Memory, Reservation, Turn, Turns},
     clock::Clock,
-    config::{Headers, Limits},
+    config::{Headers, Limits, Validation},
     credentials::Rotation,
     ingo::{Diagnosis, Facts, Route},
     journal::Journal,
@@ -139,6 +140,7 @@ pub(crate) struct Destination {
     pub(crate) attempt_timeout: Duration,
     pub(crate) policy: Policy,
     pub(crate) disabled: bool,
+    pub(crate) validation: Option<Validation>,
 }
 
 /// What is written to the caller, and what is told of it.
@@ -176,7 +178,8 @@ impl Proxy {
         let mut turn = Some(self.take_turn().await?);
         let counted = self.metrics.in_flight(admitted.destination.route);
         let body = self.read_body(session, &admitted, deadline, trail).await?;
-        let mut keyed = self.key(admitted, body, trail);
+        let validated = self.validate(&admitted, body, trail)?;
+        let mut keyed = self.key(admitted, validated, trail);
         let (patience, tell) = Patience::until(deadline);
         let attempts = self.attempts(&mut keyed, &mut turn, &patience, trail);
         // Boxed, because it is large and would be moved from hand to hand otherwise.
@@ -252,5 +255,6 @@ fn broken(trail: &Trail) -> Rejection {
         detail: "the proxy failed at this exchange; report it with the exchange_id and the log lines around it".into(),
         retry_after: None,
         caller_gone: false,
+        invalid: None,
     }
 }

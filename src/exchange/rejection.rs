@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
-use crate::problem::{Code, Sent};
+use crate::{
+    ingo::contract::Finding,
+    problem::{Code, Sent},
+};
 
 /// An exchange that ends without Ingo's answer.
 #[derive(Debug)]
@@ -17,6 +20,17 @@ pub struct Rejection {
     pub retry_after: Option<u32>,
     /// Whether there is nobody left to answer.
     pub caller_gone: bool,
+    /// What is wrong with the fields of the body, where that is why.
+    pub invalid: Option<Box<Invalid>>,
+}
+
+/// What is wrong with the fields of a body.
+#[derive(Debug)]
+pub struct Invalid {
+    /// Each field that breaks a rule.
+    pub findings: Vec<Finding>,
+    /// Whether to say it in the form of Ingo's own answer.
+    pub in_ingos_form: bool,
 }
 
 impl Rejection {
@@ -28,6 +42,7 @@ impl Rejection {
             detail: detail.into(),
             retry_after: None,
             caller_gone: false,
+            invalid: None,
         }
     }
 

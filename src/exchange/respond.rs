@@ -1,12 +1,16 @@
 //! The last stage: the answer's head and body as the caller gets them.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use http::{HeaderName, StatusCode, header};
 use pingora::http::ResponseHeader;
 use serde::Serialize;
 
-use super::{Proxy, Rejection, body::overloaded};
-use crate::{listener::Refusal, problem::Code, telemetry::Trail, upstream::Answer};
+use super::{Proxy, Rejection, body::overloaded, rejection::Invalid};
+use crate::{
+    ingo::contract::Finding, listener::Refusal, problem::Code, telemetry::Trail, upstream::Answer,
+};
 
 /// This proxy's name in `Proxy-Status` (RFC 9209 §2) and in problem types.
 const NAME: &str = "ingo-signing-proxy";
@@ -31,6 +35,19 @@ struct Problem<'a> {
     code: &'a str,
     sent: &'a str,
     exchange_id: String,
+    /// By field, where the body is at fault.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    errors: BTreeMap<&'static str, Vec<String>>,
+}
+
+/// Ingo's own answer to invalid fields (protocol.md §3), for services that read that already.
+#[derive(Serialize)]
+struct Envelope {
+    status: u32,
+    client_message: &'static str,
+    developer_message: &'static str,
+    data: BTreeMap<&'static str, Vec<String>>,
+    time: f64,
 }
 
 impl Proxy {
@@ -65,11 +82,30 @@ pub(super) fn problem(
         code: code.as_str(),
         sent: rejection.sent.as_str(),
         exchange_id: trail.exchange_id.as_hyphenated().to_string(),
+        errors: match &rejection.invalid {
+            Some(invalid) => by_field(invalid, Finding::to_string),
+            None => BTreeMap::new(),
+        },
     };
-    let mut body = serde_json::to_vec(&document).unwrap_or_default();
-    body.push(b'\n');
+    let (mut body, media_type) = match &rejection.invalid {
+        Some(invalid) if invalid.in_ingos_form => (
+            serde_json::to_vec(&Envelope {
+                status: 13_400,
+                client_message: "invalid_request_fields",
+                developer_message: "the signing proxy refused the request before it was sent to Ingo: fields are invalid; data has the messages",
+                data: by_field(invalid, Finding::in_ingos_words),
+                time: 0.0,
+            }),
+            "application/json",
+        ),
+        _ => (serde_json::to_vec(&document), "application/problem+json"),
+    };
+    if let Ok(body) = &mut body {
+        body.push(b'\n');
+    }
+    let body = body.unwrap_or_default();
     let mut head = ResponseHeader::build(code.status(), Some(12))?;
-    head.insert_header(header::CONTENT_TYPE, "application/problem+json")?;
+    head.insert_header(header::CONTENT_TYPE, media_type)?;
     match code {
         Code::MethodNotAllowed => head.insert_header(header::ALLOW, "POST")?, // RFC 9110 §15.5.6
         Code::UnsupportedEncoding => head.insert_header(header::ACCEPT_ENCODING, "identity")?, // RFC 9110 §15.5.16
@@ -80,6 +116,20 @@ pub(super) fn problem(
     }
     finish(&mut head, body.len(), trail, Some(code))?;
     Ok((Box::new(head), body.into()))
+}
+
+fn by_field(
+    invalid: &Invalid,
+    words: impl Fn(&Finding) -> String,
+) -> BTreeMap<&'static str, Vec<String>> {
+    let mut fields: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for finding in &invalid.findings {
+        fields
+            .entry(finding.field)
+            .or_default()
+            .push(words(finding));
+    }
+    fields
 }
 
 /// What every answer carries.

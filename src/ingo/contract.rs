@@ -96,6 +96,40 @@ impl fmt::Display for Finding {
     }
 }
 
+impl Finding {
+    /// As Ingo words it in `data` of a 13400. The message of a missing field is Ingo's own (protocol.md §3); the wording of all
+    /// others is in the style of the framework that words its messages so (ASP.NET's data annotations).
+    pub fn in_ingos_words(&self) -> String {
+        let name = self.field.rsplit('.').next().unwrap_or_default();
+        let shown = pascal_case(name);
+        match self.rule {
+            Rule::Required => format!("The {shown} field is required."),
+            Rule::Text => format!("The field {shown} must be a string."),
+            Rule::Object => format!("The field {shown} must be an object."),
+            Rule::Length => format!(
+                "The field {shown} must be a string with a maximum length of {}.",
+                self.longest
+            ),
+            Rule::Locale
+            | Rule::HostUri
+            | Rule::State
+            | Rule::ZipCode
+            | Rule::Digits
+            | Rule::Repeated => format!("The field {shown} is invalid."),
+        }
+    }
+}
+
+/// `participant_unique_id1` as Ingo's messages show it: `ParticipantUniqueId1`.
+fn pascal_case(name: &str) -> String {
+    let capitalised = name.split('_').map(|word| {
+        let mut chars = word.chars();
+        let first = chars.next().map(|c| c.to_ascii_uppercase());
+        first.into_iter().chain(chars).collect::<String>()
+    });
+    capitalised.collect()
+}
+
 /// A field and what it must be.
 struct Field {
     name: &'static str,

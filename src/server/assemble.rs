@@ -299,6 +299,7 @@ fn destinations(config: &Config, upstreams: &Upstreams) -> Vec<Destination> {
             },
         },
         disabled: route.disabled,
+        validation: route.validation,
     };
     config.routes.iter().map(destination).collect()
 }

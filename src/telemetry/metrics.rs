@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     config::{Buckets, Limits},
-    ingo::{Diagnosis, Facts, Route, status},
+    ingo::{Diagnosis, Facts, Route, contract::Rule, status},
     problem::Code,
     retry::Reason,
 };
@@ -46,6 +46,7 @@ pub struct Metrics {
     processing: Cells<HistogramVec, Histogram>,
     url_life: Cells<HistogramVec, Histogram>,
     diagnoses: Cells<IntCounterVec, IntCounter>,
+    validation: Cells<IntCounterVec, IntCounter>,
     connections: IntGaugeVec,
     inbound_connections: IntGauge,
     limits: [IntGauge; 3],
@@ -126,6 +127,14 @@ impl Metrics {
         for code in Code::ALL {
             let _made = rejections.with_label_values(&[code.as_str()]);
         }
+        let validation = register.counters(
+            "validation_findings_total",
+            "Fields of requests that break a rule of Ingo's documents, by rule.",
+            &["rule"],
+        );
+        for rule in Rule::ALL {
+            let _made = validation.with_label_values(&[rule.as_str()]);
+        }
         Self {
             last_reload,
             exchanges: Cells::new(
@@ -179,6 +188,7 @@ impl Metrics {
                 ROUTES,
             ),
             diagnoses: Cells::new(diagnoses, Diagnosis::ALL.len()),
+            validation: Cells::new(validation, Rule::ALL.len()),
             connections: register.gauges(
                 "upstream_connections",
                 "Connections to an upstream that are open, by whether an attempt uses them.",
@@ -335,6 +345,13 @@ impl Metrics {
         self.url_life
             .at(route as usize, |v| v.with_label_values(&[route.name()]))
             .observe(left.as_secs_f64());
+    }
+
+    /// Counts a field of a request that breaks a rule.
+    pub fn found(&self, rule: Rule) {
+        self.validation
+            .at(rule as usize, |v| v.with_label_values(&[rule.as_str()]))
+            .inc();
     }
 
     /// Counts a caller's TLS handshake that failed.

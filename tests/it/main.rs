@@ -34,3 +34,4 @@ mod stress;
 #[allow(dead_code, reason = "it serves tests/faults, too")]
 mod support;
 mod tls;
+mod validation;

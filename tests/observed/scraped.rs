@@ -17,8 +17,9 @@ use crate::{
     },
 };
 
-/// Every metric of product.md. `validation_findings_total` has no series while nothing is validated.
-const CONTRACT: [&str; 27] = [
+/// Every metric of product.md, and some more.
+const CONTRACT: [&str; 28] = [
+    "validation_findings_total",
     "exchanges_total",
     "exchange_duration_seconds_count",
     "phase_duration_seconds_count",
