@@ -190,6 +190,8 @@ pub struct RouteConfig {
     pub danger_repeat_after_write: bool,
     /// Whether its bodies are checked against Ingo's documents. Only Create Session's are documented well enough.
     pub validation: Option<Validation>,
+    /// An `authorized_url` with less time left is refreshed before it is passed on; `None`: none is.
+    pub refresh_url_below: Option<Duration>,
 }
 
 /// How bodies are checked against Ingo's documents.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{
     Origin, RouteConfig, Validation,
     origin::base_url,
-    quantity::{boolean, count, duration, show_duration},
+    quantity::{Expected, boolean, count, duration, show_duration},
     reader::Reader,
     schema::{self, route_key},
 };
@@ -93,6 +93,11 @@ fn read_route(
     } else {
         Some(None)
     };
+    let refresh_url_below = if route == Route::CreateSession {
+        reader.required(&route_key(route, "refresh_url_below"), refresh)
+    } else {
+        Some(None)
+    };
     let mut timely = true;
     if let (Some(deadline), Some(attempt)) = (deadline, attempt) {
         if route.class().moves_money() && attempt <= MONEY_HOLD {
@@ -123,7 +128,18 @@ fn read_route(
         disabled: disabled?,
         danger_repeat_after_write: repeat_after_write?,
         validation: validation?,
+        refresh_url_below: refresh_url_below?,
     }))
+}
+
+/// An `authorized_url` lives for 30 seconds (protocol.md §3): one that must have more would never be passed on.
+fn refresh(text: &str) -> Result<Option<Duration>, Expected> {
+    if text == "off" {
+        return Ok(None);
+    }
+    let within = Duration::from_secs(1)..=Duration::from_secs(25);
+    let read = duration(text, within).map(Some);
+    read.map_err(|expected| format!("{expected}; or off"))
 }
 
 /// How the route's bodies are checked; the inner `None`: not at all.

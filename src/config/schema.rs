@@ -184,6 +184,7 @@ pub(super) static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
             keys.push(Key::scalar(path("validation")).or("warn"));
             keys.push(Key::scalar(path("validation_profile")).or("newer"));
             keys.push(Key::scalar(path("validation_answer")).or("problem"));
+            keys.push(Key::scalar(path("refresh_url_below")).or("off"));
         }
     }
     keys.extend([

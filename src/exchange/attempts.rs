@@ -4,10 +4,12 @@
 //! answer, unless an attempt that was written and lost may have done what that answer does not tell; then, or without any
 //! answer, what became of the last attempt that was written; where none was written, of the last.
 
+use std::time::Duration;
+
 use tokio::time::sleep;
 
 use super::{
-    Proxy, Rejection,
+    Destination, Proxy, Rejection,
     attempt::{Missed, Received, patience_lost},
     body::overloaded,
     failure,
@@ -19,7 +21,7 @@ use crate::{
     bounds::Turn,
     ingo::Class,
     problem::Code,
-    retry::{Attempted, Decision, Ended, Remedied, decide},
+    retry::{Attempted, Decision, Ended, Reason, Remedied, decide},
     telemetry::{Phase, Trail},
 };
 
@@ -50,7 +52,43 @@ impl Proxy {
                 }
             },
         };
-        self.repeat(keyed, patience, trail).await
+        let received = self.repeat(keyed, patience, trail).await?;
+        Ok(self.refreshed(received, keyed, patience, trail).await)
+    }
+
+    /// The answer, or a later one where its `authorized_url` has little time left and a fresh one is wanted: an idempotent
+    /// repeat makes no second session (protocol.md §3). Where that brings none, the caller gets what there is.
+    async fn refreshed(
+        &self,
+        received: Received,
+        keyed: &mut Keyed<'_>,
+        patience: &Patience,
+        trail: &mut Trail,
+    ) -> Received {
+        let destination = keyed.admitted.destination;
+        let stale = destination.refresh_url_below.is_some_and(|below| {
+            self.url_left(destination, &received)
+                .is_some_and(|left| left < below)
+        });
+        if !stale || patience.left().is_zero() {
+            return received;
+        }
+        self.metrics.retried(destination.route, Reason::UrlLife);
+        match self.repeat(keyed, patience, trail).await {
+            Ok(fresh) if fresh.is_success() && fresh.facts.has_authorized_url => fresh,
+            Ok(_) | Err(_) => received,
+        }
+    }
+
+    /// What is left of the answer's `authorized_url`, if it has one.
+    pub(super) fn url_left(
+        &self,
+        destination: &Destination,
+        received: &Received,
+    ) -> Option<Duration> {
+        let now = destination.upstream.upstreams_time(self.clock.now());
+        let age = received.answer.head_at.elapsed();
+        received.facts.authorized_url_left(age, now)
     }
 
     fn join_line(&self, keyed: &Keyed<'_>) -> Result<Option<Place<'_>>, Rejection> {

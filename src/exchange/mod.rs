@@ -27,7 +27,7 @@ use pingora::{http::ResponseHeader, protocols::http::ServerSession};
 use tokio::{sync::Semaphore, time::Instant};
 
 pub(crate) use self::{admit::check_browser, respond::refused_connection};
-use self::{hosts::Hosts, keyed::Keyed, patience::Patience};
+use self::{attempt::Received, hosts::Hosts, keyed::Keyed, patience::Patience};
 pub(crate) use self::{keyed::KeySource, keys::Keys, pace::Pace};
 pub use self::{rejection::Rejection, session::ProxyApp};
 use crate::{
@@ -43,7 +43,7 @@ use crate::{
     retry::Policy,
     telemetry::{Ending, InFlight, Metrics, Outcome, Phase, Trail},
     tls::{Expiry, Renewed},
-    upstream::{Answer, Upstream, Upstreams},
+    upstream::{Upstream, Upstreams},
 };
 
 /// What all exchanges of one proxy listener share that began under the same configuration.
@@ -141,6 +141,7 @@ pub(crate) struct Destination {
     pub(crate) policy: Policy,
     pub(crate) disabled: bool,
     pub(crate) validation: Option<Validation>,
+    pub(crate) refresh_url_below: Option<Duration>,
 }
 
 /// What is written to the caller, and what is told of it.
@@ -184,10 +185,10 @@ impl Proxy {
         let attempts = self.attempts(&mut keyed, &mut turn, &patience, trail);
         // Boxed, because it is large and would be moved from hand to hand otherwise.
         let received = patience::watched(session, tell, Box::pin(attempts)).await?;
+        self.note_life_of_url(&keyed, &received, trail);
         let (answer, facts) = (received.answer, received.facts);
         let has_host_uri = keyed.body.has_host_uri;
         trail.diagnosis = Diagnosis::of(answer.status.as_u16(), &answer.body, has_host_uri);
-        self.note_life_of_url(&keyed, &answer, &facts);
         let head = self.answer(&answer, trail).map_err(|_| broken(trail))?;
         Ok(Reply {
             head,
@@ -208,11 +209,20 @@ impl Proxy {
     }
 
     /// How long the caller has to use the `authorized_url` that it is about to get.
-    fn note_life_of_url(&self, keyed: &Keyed<'_>, answer: &Answer, facts: &Facts) {
+    fn note_life_of_url(&self, keyed: &Keyed<'_>, received: &Received, trail: &Trail) {
+        /// A page cannot be loaded in less.
+        const NEARLY: Duration = Duration::from_secs(5);
         let destination = keyed.admitted.destination;
-        let now = destination.upstream.upstreams_time(self.clock.now());
-        if let Some(left) = facts.authorized_url_left(answer.head_at.elapsed(), now) {
-            self.metrics.passes_on(destination.route, left);
+        let Some(left) = self.url_left(destination, received) else {
+            return;
+        };
+        self.metrics.passes_on(destination.route, left);
+        if left < NEARLY {
+            tracing::warn!(
+                exchange_id = %trail.exchange_id,
+                seconds_left = left.as_secs_f64(),
+                "an authorized_url is passed on that has expired or will at once; look at first_byte and the clocks, or have it refreshed with routes.create_session.refresh_url_below"
+            );
         }
     }
 

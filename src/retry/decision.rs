@@ -113,11 +113,13 @@ pub enum Reason {
     ClockSkew,
     /// There is another credential to sign with.
     Credential,
+    /// The `authorized_url` of the answer had too little time left.
+    UrlLife,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Unconnected,
         Self::Unanswered,
         Self::TimedOut,
@@ -126,6 +128,7 @@ impl Reason {
         Self::Pending,
         Self::ClockSkew,
         Self::Credential,
+        Self::UrlLife,
     ];
 
     /// The label value.
@@ -139,6 +142,7 @@ impl Reason {
             Self::Pending => "pending",
             Self::ClockSkew => "clock_skew",
             Self::Credential => "credential",
+            Self::UrlLife => "url_life",
         }
     }
 }

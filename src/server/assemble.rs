@@ -300,6 +300,7 @@ fn destinations(config: &Config, upstreams: &Upstreams) -> Vec<Destination> {
         },
         disabled: route.disabled,
         validation: route.validation,
+        refresh_url_below: route.refresh_url_below,
     };
     config.routes.iter().map(destination).collect()
 }

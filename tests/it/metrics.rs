@@ -167,6 +167,47 @@ fn what_is_left_of_an_authorized_url_is_measured_when_it_is_passed_on() {
 }
 
 #[test]
+fn an_authorized_url_that_has_little_time_left_is_refreshed_where_that_is_wanted() {
+    let answer = |status: u32, url: &str, expiration: &str| {
+        Reply::json(format!(
+            r#"{{"status":{status},"data":{{"authorized_url":"{url}","authorized_url_expiration_utc":"{expiration}"}}}}"#
+        ))
+    };
+    let upstream = Upstream::scripted(move |request| match (request.connection, request.number) {
+        (_, 0) => answer(100, "first", "2001-01-01T00:00:00Z"),
+        (_, 1) => answer(101, "second", "2999-01-01T00:00:00Z"),
+        (_, 2) => answer(100, "third", "2001-01-01T00:00:00Z"),
+        _ => Reply::status(503),
+    });
+    let yaml = "routes: {create_session: {refresh_url_below: 10s, attempts: 1}}\n";
+    let proxy = Proxy::to(&upstream).yaml(yaml).start();
+    let mut client = proxy.client();
+    let refreshed = client.post(&Post::new(session("p")));
+    assert!(refreshed.text().contains("second"), "{}", refreshed.text());
+    let requests = upstream.requests();
+    assert_eq!(requests.len(), 2);
+    assert_eq!(
+        requests[0].header("idempotency-key"),
+        requests[1].header("idempotency-key"),
+        "it is the same session"
+    );
+    assert_eq!(requests[0].body, requests[1].body);
+    // Where the repeat brings none, the caller gets what there is, and it is said.
+    let kept = client.post(&Post::new(session("q")));
+    assert!(kept.text().contains("third"), "{}", kept.text());
+    let reason = [("reason", "url_life")];
+    let metrics = proxy.metrics();
+    assert_eq!(metrics.sum("ingo_proxy_retries_total", &reason), 2.0);
+    proxy.access_lines(2);
+    let output = String::from_utf8_lossy(&proxy.output()).into_owned();
+    let warned = output
+        .lines()
+        .filter(|l| l.contains("an authorized_url is passed on"));
+    assert_eq!(warned.count(), 1);
+    assert!(!output.contains("third"), "never the URL itself");
+}
+
+#[test]
 fn connections_to_ingo_are_counted_while_they_are_used_and_while_they_wait() {
     let gate = Gate::closed();
     let held = gate.clone();
@@ -236,12 +277,12 @@ fn a_refusal_of_the_gateway_is_examined_and_the_finding_told_beside_the_untouche
             ))
         );
     }
+    let lines = proxy.access_lines(4);
     let metrics = proxy.metrics();
     for finding in findings {
         let counted = metrics.sum("ingo_proxy_diagnoses_total", &[("finding", finding)]);
         assert_eq!(counted, 1.0, "{finding}");
     }
-    let lines = proxy.access_lines(4);
     let told: Vec<_> = lines.iter().map(|l| l["diagnosis"].as_str()).collect();
     assert_eq!(told, findings.map(Some));
 }
@@ -302,6 +343,7 @@ fn buckets_are_those_of_the_configuration() {
         .yaml("histograms: {own_buckets: [0.25, 0.5], ingo_buckets: [0.5, 7]}\n")
         .start();
     assert_eq!(proxy.post(&Post::new(session("p"))).status, 200);
+    proxy.access_lines(1);
     let metrics = proxy.metrics();
     for (name, expected) in [
         ("overhead_seconds", vec!["0.25", "0.5", "+Inf"]),
