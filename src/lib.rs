@@ -36,7 +36,7 @@
 //! Downward only; `tests/architecture.rs` holds them.
 //!
 //! 1. [`secret`], [`clock`]
-//! 2. [`framing`], [`signing`], [`capture`], [`ingo`], [`problem`], [`retry`], [`idempotency`]: pure. No Pingora, tokio, files, environment, clock
+//! 2. [`framing`], [`signing`], [`capture`], [`ingo`], [`problem`], [`retry`], [`idempotency`], [`traceparent`]: pure. No Pingora, tokio, files, environment, clock
 //!    or randomness.
 //! 3. [`watch`], [`config`], [`credentials`], [`tls`], [`bounds`], [`lifecycle`], [`telemetry`], [`journal`]
 //! 4. [`listener`], [`upstream`], [`exchange`], [`admin`], [`emulator`]: the only ones that name Pingora.
@@ -65,5 +65,6 @@ pub mod server;
 pub mod signing;
 pub mod telemetry;
 pub mod tls;
+pub mod traceparent;
 pub mod upstream;
 pub mod watch;

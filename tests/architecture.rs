@@ -22,13 +22,25 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("retry", &["ingo"]),
     ("idempotency", &["ingo", "secret"]),
     ("framing", &[]),
+    ("traceparent", &[]),
     ("bounds", &[]),
     ("lifecycle", &[]),
     ("config", &["ingo", "secret", "signing"]),
     ("watch", &["secret"]),
     ("credentials", &["config", "secret", "signing", "watch"]),
     ("tls", &["config", "secret", "watch"]),
-    ("telemetry", &["config", "ingo", "problem", "retry"]),
+    (
+        "telemetry",
+        &[
+            "config",
+            "credentials",
+            "ingo",
+            "problem",
+            "retry",
+            "tls",
+            "traceparent",
+        ],
+    ),
     ("journal", &["clock", "config", "ingo"]),
     (
         "listener",
@@ -140,6 +152,7 @@ const PURE: &[&str] = &[
     "problem",
     "retry",
     "idempotency",
+    "traceparent",
 ];
 /// What a pure module has no business with.
 const IMPURE: &[&str] = &[
