@@ -78,6 +78,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "signing",
             "telemetry",
             "tls",
+            "traceparent",
             "upstream",
         ],
     ),

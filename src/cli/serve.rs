@@ -52,7 +52,10 @@ pub(super) fn run(args: &ServeArgs) -> Exit {
             complain(&error);
             return match error {
                 StartError::Bind(_) | StartError::Journal(_) => Exit::System,
-                StartError::Secret(_) | StartError::Tls(_) | StartError::File(_) => Exit::Config,
+                StartError::Secret(_)
+                | StartError::Tls(_)
+                | StartError::File(_)
+                | StartError::Tracing(_) => Exit::Config,
             };
         }
     };

@@ -21,6 +21,15 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<Headers> {
             Ok(())
         }
     });
+    if let Some(names) = &to_ingo
+        && names.iter().any(|name| name == "tracestate")
+        && !names.iter().any(|name| name == "traceparent")
+    {
+        reader.reject(
+            "headers.to_ingo",
+            "names tracestate without traceparent, and means nothing alone; name both",
+        );
+    }
     let to_caller = names(reader, "headers.to_caller", |name| {
         if PASSES_TO_CALLER.contains(&name) {
             Err("names a header that passes anyway; remove it")

@@ -19,7 +19,7 @@ use super::{
     mistake::Mistakes,
     proxy,
     reader::Reader,
-    routes, safety, schema, yaml,
+    routes, safety, schema, traces, yaml,
 };
 use crate::secret::Secret;
 
@@ -162,6 +162,7 @@ fn read(
     let limits = limits::read_limits(reader, max_response_bytes);
     let headers = headers::read(reader);
     let buckets = histograms::read(reader);
+    let tracing = traces::read(reader, warnings);
     let (threads, log_format, reload_on_change) = process?;
     let (environment, routes) = routes?;
     Some(Config {
@@ -178,6 +179,7 @@ fn read(
         threads,
         reload_on_change,
         buckets: buckets?,
+        tracing: tracing?,
     })
 }
 

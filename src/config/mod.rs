@@ -27,6 +27,7 @@ mod safety;
 #[cfg(test)]
 mod samples;
 mod schema;
+mod traces;
 mod yaml;
 
 pub use effective::{Effective, Entry, is_read_at_start};
@@ -71,6 +72,30 @@ pub struct Config {
     pub reload_on_change: bool,
     /// The upper bounds of histograms.
     pub buckets: Buckets,
+    /// Where spans go; `None`: tracing is off.
+    pub tracing: Option<Tracing>,
+}
+
+/// Where spans go, and of how many traces.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tracing {
+    /// Where.
+    pub collector: Collector,
+    /// Of the traces that begin here, so many are recorded, from 0 to 1.
+    pub sample_ratio: f64,
+    /// What the collector knows us as.
+    pub service_name: String,
+    /// A file with header fields for the collector, such as credentials.
+    pub headers_file: Option<PathBuf>,
+}
+
+/// The URL of a collector that takes spans by OTLP/HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Collector {
+    /// Scheme, host and port.
+    pub origin: Origin,
+    /// The path, from its first slash.
+    pub path: String,
 }
 
 /// The upper bounds of histograms, in seconds, ascending.

@@ -293,7 +293,7 @@ fn variables_that_are_no_keys_are_mistakes_and_foreign_ones_are_not() {
         limits.body_byte (INGO_PROXY__LIMITS__BODY_BYTE): unknown key; did you mean body_bytes?\n  \
         retries.budget (INGO_PROXY__RETRIES__BUDGET): unknown key; the keys here are environment, threads, log_format, reload_on_change, \
         shutdown_delay, shutdown_limit, listeners, credentials, upstream, routes, limits, repeats, \
-        idempotency, journal, circuit_breaker, rate_limit, clock, histograms, headers\n  \
+        idempotency, journal, circuit_breaker, rate_limit, clock, histograms, tracing, headers\n  \
         routes.proces.enabled (INGO_PROXY__ROUTES__PROCES__ENABLED): unknown route; the routes are create_session, \
         verify, process, debit, notify_v3, notify_v4, notify_cancel, open_banking_account, verify_open_banking, \
         banking\n  \

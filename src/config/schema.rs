@@ -231,6 +231,14 @@ pub(super) static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
             "0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 90",
         )
         .at_start(),
+        Key::scalar("tracing.otlp_endpoint")
+            .or_else("not set: no spans are sent")
+            .at_start(),
+        Key::scalar("tracing.sample_ratio").or("1").at_start(),
+        Key::scalar("tracing.service_name")
+            .or("ingo-signing-proxy")
+            .at_start(),
+        Key::scalar("tracing.headers_file").at_start(),
         Key::list("headers.to_ingo"),
         Key::list("headers.to_caller"),
     ]);

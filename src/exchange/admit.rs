@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use pingora::http::RequestHeader;
 
-use super::{Destination, Proxy, Rejection, patience::caller_timeout};
+use super::{Destination, Proxy, Rejection, patience::caller_timeout, traced::is_of_trace};
 use crate::{
     ingo::{Pattern, Route},
     problem::Code,
@@ -85,7 +85,7 @@ impl Proxy {
             destination,
             target: target.to_owned(),
             idempotency_key: idempotency_key(headers)?,
-            forwarded: self.forwarded(headers),
+            forwarded: self.forwarded(headers, trail),
             content_length: self.content_length(headers)?,
             timeout: caller_timeout(headers)?,
             expects_continue,
@@ -155,15 +155,17 @@ impl Proxy {
         )
     }
 
-    fn forwarded(&self, headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
+    fn forwarded(&self, headers: &HeaderMap, trail: &Trail) -> Vec<(HeaderName, HeaderValue)> {
         std::iter::once(&header::ACCEPT)
             .chain(&self.headers.to_ingo)
+            .filter(|name| !is_of_trace(name))
             .flat_map(|name| {
                 headers
                     .get_all(name)
                     .iter()
                     .map(|value| (name.clone(), value.clone()))
             })
+            .chain(self.tracestate(headers, trail))
             .collect()
     }
 }

@@ -146,7 +146,7 @@ impl Proxy {
             credential: self.rotation.signing(keyed.credential.as_ref()),
         };
         let request = self
-            .signed(keyed, &used.credential)
+            .signed(keyed, &used.credential, trail)
             .map_err(|_| Missed::Held(unbuildable()))?;
         let limit = patience
             .deadline
@@ -215,7 +215,7 @@ impl Proxy {
             .await
             .map_err(lost)?;
         begun.map_err(|error| {
-            tracing::error!(%error, exchange_id = %trail.exchange_id, "nothing that moves money is sent while the journal cannot be written; make room on its disk, or mend it");
+            tracing::error!(%error, exchange_id = %trail.exchange_id, trace_id = trail.trace_id().map(tracing::field::display), "nothing that moves money is sent while the journal cannot be written; make room on its disk, or mend it");
             Missed::Held(Rejection::try_again(Code::JournalUnavailable, error.detail(), 1))
         })?;
         Ok(Some((journal, attempt)))
@@ -284,6 +284,7 @@ impl Proxy {
         &self,
         keyed: &Keyed<'_>,
         credential: &Credential,
+        trail: &Trail,
     ) -> pingora::Result<Box<RequestHeader>> {
         let destination = keyed.admitted.destination;
         let mut request = RequestHeader::build("POST", &keyed.admitted.target, Some(16))?;
@@ -312,6 +313,7 @@ impl Proxy {
         for (name, value) in &keyed.admitted.forwarded {
             request.append_header(name.clone(), value)?;
         }
+        self.add_traceparent(&mut request, trail)?;
         Ok(Box::new(request))
     }
 }

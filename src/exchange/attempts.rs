@@ -16,6 +16,7 @@ use super::{
     keyed::Keyed,
     keys::Place,
     patience::Patience,
+    traced::attempt_end,
 };
 use crate::{
     bounds::Turn,
@@ -123,7 +124,7 @@ impl Proxy {
         let mut remedied = Remedied::default();
         upstream.budget().earn();
         loop {
-            trail.attempts += 1;
+            trail.begin_attempt();
             let result = self.attempt(keyed, patience, trail).await;
             let ended = match &result {
                 Ok(received) => Some(received.ended()),
@@ -134,6 +135,7 @@ impl Proxy {
                 // It was held back before a connection was asked for, or a byte written: there was no attempt.
                 None => trail.attempts -= 1,
             }
+            trail.end_attempt(|| attempt_end(&result, destination));
             best.take(result, route.class());
             let Some(ended) = ended else { break };
             let attempted = Attempted {

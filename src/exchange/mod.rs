@@ -17,6 +17,7 @@ mod patience;
 mod rejection;
 mod respond;
 mod session;
+mod traced;
 mod validate;
 
 use std::{sync::Arc, time::Duration};
@@ -41,7 +42,7 @@ use crate::{
     listener::Guarded,
     problem::Code,
     retry::Policy,
-    telemetry::{Ending, InFlight, Metrics, Outcome, Phase, Trail},
+    telemetry::{Ending, InFlight, Metrics, Outcome, Phase, Tracer, Trail},
     tls::{Expiry, Renewed},
     upstream::{Upstream, Upstreams},
 };
@@ -81,6 +82,8 @@ pub struct Proxy {
     pub(crate) lifecycle: Lifecycle,
     /// Where exchanges are counted.
     pub(crate) metrics: Arc<Metrics>,
+    /// Which exchanges are recorded, and where their spans go.
+    pub(crate) tracer: Tracer,
     /// The date that is signed.
     pub(crate) clock: Clock,
     /// The configuration as people may see it.
@@ -160,6 +163,7 @@ impl Proxy {
         session: &mut ServerSession,
         trail: &mut Trail,
     ) -> Result<Reply, Rejection> {
+        self.take_up_trace(session.req_header(), trail);
         let received = session
             .as_http1()
             .and_then(|http1| Guarded::of(http1.stream())?.target());
@@ -220,6 +224,7 @@ impl Proxy {
         if left < NEARLY {
             tracing::warn!(
                 exchange_id = %trail.exchange_id,
+                trace_id = trail.trace_id().map(tracing::field::display),
                 seconds_left = left.as_secs_f64(),
                 "an authorized_url is passed on that has expired or will at once; look at first_byte and the clocks, or have it refreshed with routes.create_session.refresh_url_below"
             );

@@ -35,6 +35,8 @@ struct Problem<'a> {
     code: &'a str,
     sent: &'a str,
     exchange_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<String>,
     /// By field, where the body is at fault.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     errors: BTreeMap<&'static str, Vec<String>>,
@@ -82,6 +84,7 @@ pub(super) fn problem(
         code: code.as_str(),
         sent: rejection.sent.as_str(),
         exchange_id: trail.exchange_id.as_hyphenated().to_string(),
+        trace_id: trail.trace_id().map(|id| id.to_string()),
         errors: match &rejection.invalid {
             Some(invalid) => by_field(invalid, Finding::to_string),
             None => BTreeMap::new(),

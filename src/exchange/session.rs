@@ -247,6 +247,7 @@ impl Proxy {
         }
         trail.progress.stopwatch.stop();
         trail.end(&ending, &self.metrics);
+        self.tracer.tell(&trail, &ending);
         drop(_held);
         if !written {
             return None;

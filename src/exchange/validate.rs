@@ -46,6 +46,7 @@ impl Proxy {
             .collect();
         tracing::warn!(
             exchange_id = %trail.exchange_id,
+            trace_id = trail.trace_id().map(tracing::field::display),
             findings = told.join(", "),
             "a request breaks rules of Ingo's documents and was forwarded all the same; correct the service, or switch this off with routes.create_session.validation"
         );

@@ -28,7 +28,7 @@ use crate::{
     journal::Journal,
     lifecycle::Lifecycle,
     retry::{Backoff, Policy},
-    telemetry::Metrics,
+    telemetry::{Metrics, Tracer},
     tls::Renewed,
     upstream::Upstreams,
     watch::{self, SETTLE, Watching},
@@ -45,6 +45,7 @@ pub(super) struct Process {
     pub(super) keys: Arc<Keys>,
     pub(super) lifecycle: Lifecycle,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) tracer: Tracer,
     pub(super) clock: Clock,
     /// Its files are those of the start; what is in them may change.
     pub(super) inbound_tls: Option<Arc<Renewed<ServerConfig>>>,
@@ -99,6 +100,7 @@ impl Assembly {
             limits: limits.clone(),
             lifecycle: process.lifecycle.clone(),
             metrics: process.metrics.clone(),
+            tracer: process.tracer.clone(),
             clock: process.clock.clone(),
             configuration: loaded.to_string(),
             tls: Tls {

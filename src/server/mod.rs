@@ -28,7 +28,7 @@ use crate::{
     journal::JournalError,
     lifecycle::{Lifecycle, Stage},
     listener::{BindError, Bound, BoundAddress, ConnectionLimits, Listening, bind},
-    telemetry::{Metrics, REPEATED_WARNINGS_WINDOW, logging},
+    telemetry::{Metrics, REPEATED_WARNINGS_WINDOW, Tracer, TracingError, logging},
     tls::{Unusable, inbound},
 };
 
@@ -41,6 +41,8 @@ const OPERATOR_LIMITS: ConnectionLimits = ConnectionLimits {
 };
 /// The last records of the journal are given this long to reach a disk that may hang.
 const JOURNAL_CLOSE: Duration = Duration::from_secs(5);
+/// The last spans are given this long to reach a collector that may not answer.
+const SPANS_CLOSE: Duration = Duration::from_secs(3);
 /// HTTP/2 callers are given this long to take what was written for them and to hear that the connection ends.
 const FLUSH: Duration = Duration::from_secs(1);
 
@@ -67,6 +69,8 @@ pub enum StartError {
     Bind(BindError),
     /// The journal cannot be written.
     Journal(JournalError),
+    /// Spans cannot be sent as configured.
+    Tracing(TracingError),
 }
 
 impl fmt::Display for StartError {
@@ -77,6 +81,7 @@ impl fmt::Display for StartError {
             Self::File(what) => f.write_str(what),
             Self::Bind(error) => error.fmt(f),
             Self::Journal(error) => error.fmt(f),
+            Self::Tracing(error) => error.fmt(f),
         }
     }
 }
@@ -98,6 +103,12 @@ impl From<Unusable> for StartError {
 impl From<JournalError> for StartError {
     fn from(error: JournalError) -> Self {
         Self::Journal(error)
+    }
+}
+
+impl From<TracingError> for StartError {
+    fn from(error: TracingError) -> Self {
+        Self::Tracing(error)
     }
 }
 
@@ -137,11 +148,14 @@ impl Server {
         clock: Clock,
     ) -> Result<Self, StartError> {
         let listeners = loaded.config.listeners.clone();
+        let metrics = Arc::new(Metrics::new(&loaded.config.buckets));
+        let tracing = loaded.config.tracing.as_ref();
         let process = Process {
             memory: Memory::new(loaded.config.limits.buffered_bytes),
             keys: Arc::new(Keys::new()),
             lifecycle: Lifecycle::new(),
-            metrics: Arc::new(Metrics::new(&loaded.config.buckets)),
+            tracer: Tracer::start(tracing, metrics.dropped_spans())?,
+            metrics,
             places: connection_limits(&loaded.config.limits).places(),
             clock,
             inbound_tls: listeners.proxy.tls.as_ref().map(inbound).transpose()?,
@@ -310,6 +324,9 @@ impl Server {
                 );
             }
         }
+        let tracer = configured.process.tracer.clone();
+        // It ends by itself within that time; nobody waits for what does not.
+        let _closed = tokio::task::spawn_blocking(move || tracer.close(SPANS_CLOSE)).await;
         // Said, not dropped: Pingora takes a dropped watch for an error.
         let _told = stop_operators.send(true);
         logging::tell_left_out(true);

@@ -66,6 +66,7 @@ pub struct Metrics {
     handshakes_failed: IntCounter,
     panics: IntCounter,
     dropped_lines: IntCounter,
+    dropped_spans: IntCounter,
 }
 
 /// One exchange in flight; counted off when dropped.
@@ -277,6 +278,10 @@ impl Metrics {
                 "log_lines_dropped_total",
                 "Log lines dropped because standard output was not read fast enough.",
             ),
+            dropped_spans: register.counter(
+                "spans_dropped_total",
+                "Spans that did not get to the collector.",
+            ),
             registry,
         }
     }
@@ -362,6 +367,11 @@ impl Metrics {
     /// Counts a panic that ended one exchange.
     pub fn panicked(&self) {
         self.panics.inc();
+    }
+
+    /// Counts spans that did not get to the collector.
+    pub fn dropped_spans(&self) -> IntCounter {
+        self.dropped_spans.clone()
     }
 
     pub(super) fn observe(&self, trail: &Trail, ending: &Ending) {

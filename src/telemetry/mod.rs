@@ -4,10 +4,12 @@
 //! here is given a secret, a signature or a body.
 
 mod family;
+mod intervals;
 mod limiter;
 pub mod logging;
 mod metrics;
 mod phases;
+mod traces;
 mod trail;
 
 /// The one tenant there is until the gateway comes.
@@ -17,5 +19,6 @@ pub(crate) use self::limiter::WINDOW as REPEATED_WARNINGS_WINDOW;
 pub use self::{
     metrics::{InFlight, Metrics},
     phases::{Phase, Stopwatch, waits},
+    traces::{AttemptEnd, IngoStatus, Trace, Tracer, TracingError},
     trail::{Ending, Outcome, Progress, Trail},
 };

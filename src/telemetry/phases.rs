@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::intervals::{Interval, Intervals};
+
 macro_rules! phases {
     ($($(#[$doc:meta])* $variant:ident = $name:literal;)+) => {
         /// A part of an exchange. The names are label values of `phase_duration_seconds`.
@@ -99,6 +101,8 @@ pub struct Stopwatch {
     current: Phase,
     own: Duration,
     spent: [Option<Duration>; Phase::ALL.len()],
+    /// Only where spans are made of it.
+    intervals: Option<Box<Intervals>>,
 }
 
 impl Stopwatch {
@@ -110,7 +114,28 @@ impl Stopwatch {
             current: Phase::Authenticate,
             own: Duration::ZERO,
             spent: [None; Phase::ALL.len()],
+            intervals: None,
         }
+    }
+
+    /// Keeps from now on when each phase began and ended.
+    pub(super) fn record(&mut self) {
+        self.intervals.get_or_insert_default();
+    }
+
+    /// Has the phases that are entered from now on belong to that attempt; `None`: to the exchange, at once.
+    pub(super) fn attribute(&mut self, attempt: Option<u8>) {
+        if let Some(intervals) = &mut self.intervals {
+            intervals.attribute(attempt);
+            if attempt.is_none() {
+                self.stop();
+            }
+        }
+    }
+
+    /// When each phase began and ended, as far as it was recorded.
+    pub(super) fn intervals(&self) -> impl Iterator<Item = &Interval> {
+        self.intervals.iter().flat_map(|intervals| intervals.iter())
     }
 
     /// When it was started.
@@ -132,6 +157,9 @@ impl Stopwatch {
         if self.current.is_our_work() {
             self.own += spent;
         }
+        if let Some(intervals) = &mut self.intervals {
+            intervals.note(self.current, self.entered, now);
+        }
         self.entered = now;
         spent
     }
@@ -152,6 +180,9 @@ impl Stopwatch {
         let moved = spent.min(available);
         self.spent[from as usize] = Some(available - moved);
         *self.spent[to as usize].get_or_insert(Duration::ZERO) += moved;
+        if let Some(intervals) = &mut self.intervals {
+            intervals.tell_apart(from, to, moved);
+        }
     }
 
     /// From the start to the last time something was booked.

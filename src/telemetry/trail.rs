@@ -7,10 +7,11 @@ use std::time::Instant;
 
 use uuid::Uuid;
 
-use super::{Metrics, Phase, Stopwatch, TENANT};
+use super::{AttemptEnd, Metrics, Phase, Stopwatch, TENANT, Trace};
 use crate::{
     ingo::{Diagnosis, Facts, Route},
     problem::{Code, Sent},
+    traceparent::TraceId,
 };
 
 /// The one caller there is until the gateway comes.
@@ -46,6 +47,8 @@ pub struct Trail {
     pub request_bytes: usize,
     /// Why Ingo refused the request with 401 or 403, where it did.
     pub diagnosis: Option<Diagnosis>,
+    /// The trace it belongs to, where there is one.
+    pub trace: Option<Box<Trace>>,
 }
 
 /// How an exchange ended. The names are label values of `exchanges_total`.
@@ -107,7 +110,30 @@ impl Trail {
             participant_unique_id1: None,
             request_bytes: 0,
             diagnosis: None,
+            trace: None,
         }
+    }
+
+    /// Counts an attempt.
+    pub fn begin_attempt(&mut self) {
+        self.attempts += 1;
+        if let Some(trace) = &mut self.trace {
+            let attempt = trace.begin_attempt();
+            self.progress.stopwatch.attribute(attempt);
+        }
+    }
+
+    /// What follows belongs to the exchange again, no more to the attempt.
+    pub fn end_attempt(&mut self, how: impl FnOnce() -> AttemptEnd) {
+        if let Some(trace) = &mut self.trace {
+            trace.end_attempt(how);
+            self.progress.stopwatch.attribute(None);
+        }
+    }
+
+    /// Names its trace in answers and logs, where there is one.
+    pub fn trace_id(&self) -> Option<TraceId> {
+        self.trace.as_ref().map(|trace| trace.id())
     }
 
     /// Whether Ingo may have received the request.
@@ -127,6 +153,7 @@ impl Trail {
         tracing::info!(
             target: "ingo_signing_proxy::access",
             exchange_id = %self.exchange_id.as_hyphenated(),
+            trace_id = self.trace_id().map(tracing::field::display),
             route = self.route.map_or("none", Route::name),
             tenant = TENANT,
             caller = CALLER,

@@ -98,6 +98,12 @@ impl Upstream {
         &self.name
     }
 
+    /// Host and port of its URL.
+    pub fn host_and_port(&self) -> (&str, u16) {
+        let origin = &self.any_age.0.origin;
+        (&origin.host, origin.port)
+    }
+
     /// The proxy on the way to it, host and port.
     pub fn proxy(&self) -> Option<&str> {
         Some(self.dialer.tunnel()?.proxy())

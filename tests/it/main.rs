@@ -34,4 +34,5 @@ mod stress;
 #[allow(dead_code, reason = "it serves tests/faults, too")]
 mod support;
 mod tls;
+mod traces;
 mod validation;

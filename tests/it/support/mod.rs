@@ -4,6 +4,7 @@
 //! crate under test: what it signs is checked by other code over the bytes that really arrived.
 
 pub mod client;
+pub mod collector;
 pub mod gate;
 pub mod metrics;
 pub mod post;
