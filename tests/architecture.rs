@@ -33,10 +33,10 @@ const LAYERS: &[(&str, &[&str])] = &[
         "telemetry",
         &[
             "config",
-            "credentials",
             "ingo",
             "problem",
             "retry",
+            "secret",
             "tls",
             "traceparent",
         ],

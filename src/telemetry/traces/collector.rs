@@ -3,7 +3,13 @@
 //! It is asked directly, whatever proxy the way to Ingo takes, and no redirect is followed: header fields of a file may be
 //! credentials.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use http::{HeaderName, HeaderValue, header};
 use ureq::{
@@ -12,12 +18,10 @@ use ureq::{
 };
 
 use super::{TracingError, otlp::rejected};
-use crate::{
-    config::{SecretSource, Tracing},
-    credentials::read_secret,
-    tls::provider,
-};
+use crate::{config::Tracing, secret::Secret, tls::provider};
 
+/// No header fields are this long, in bytes; a log file named by mistake may be.
+const LARGEST_FILE: usize = 64 * 1024;
 /// An answer is a few words; of a longer one no more is read.
 const LARGEST_ANSWER: u64 = 64 * 1024;
 
@@ -26,7 +30,7 @@ const LARGEST_ANSWER: u64 = 64 * 1024;
 pub(super) struct Collector {
     agent: Agent,
     url: String,
-    headers_file: Option<SecretSource>,
+    headers_file: Option<PathBuf>,
 }
 
 /// Why spans did not get through.
@@ -61,7 +65,7 @@ impl Collector {
         let collector = Self {
             agent: config.into(),
             url: tracing.collector.to_string(),
-            headers_file: tracing.headers_file.clone().map(SecretSource::File),
+            headers_file: tracing.headers_file.clone(),
         };
         // It is read anew for each batch; where it cannot be read at all, this is the time to say so.
         collector.header_fields().map_err(TracingError)?;
@@ -105,21 +109,34 @@ impl Collector {
         let Some(file) = &self.headers_file else {
             return Ok(Vec::new());
         };
-        let secret = read_secret(file).map_err(|error| format!("tracing.headers_file: {error}"))?;
+        let told = |why: String| format!("tracing.headers_file: {}: {why}", file.display());
+        let text = read(file).map_err(|error| told(format!("cannot be read: {error}")))?;
+        if text.expose().len() > LARGEST_FILE {
+            return Err(told("is larger than 64 KiB".to_owned()));
+        }
         let mut fields = Vec::new();
-        for (index, line) in secret.expose().split(|b| *b == b'\n').enumerate() {
+        for (index, line) in text.expose().split(|b| *b == b'\n').enumerate() {
             if line.trim_ascii().is_empty() {
                 continue;
             }
             fields.push(field(line).ok_or_else(|| {
-                format!(
-                    "tracing.headers_file: line {} is no header field that may be set; write Name: value, such as Authorization: Bearer …",
+                told(format!(
+                    "line {} is no header field that may be set; write Name: value, such as Authorization: Bearer …",
                     index + 1
-                )
+                ))
             })?);
         }
         Ok(fields)
     }
+}
+
+/// Not more than tells that it is too large.
+fn read(file: &Path) -> io::Result<Secret> {
+    let mut text = Vec::with_capacity(LARGEST_FILE + 1);
+    File::open(file)?
+        .take(LARGEST_FILE as u64 + 1)
+        .read_to_end(&mut text)?;
+    Ok(Secret::new(text))
 }
 
 /// A field of one line; none that frames the request or says what it is.

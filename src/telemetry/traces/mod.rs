@@ -221,7 +221,7 @@ impl Trace {
     /// A span of its own for the attempt that begins; answers its number among those that are recorded.
     pub(super) fn begin_attempt(&mut self) -> Option<u8> {
         let span = new_span_id();
-        self.attempt.as_mut()?.clone_from(&span);
+        *self.attempt.as_mut()? = span;
         let attempts = &mut self.recorded.as_mut()?.attempts;
         let number = u8::try_from(attempts.len()).ok()?;
         attempts.push((span, None));

@@ -235,3 +235,95 @@ fn address((host, port): &(String, u16)) -> [(&'static str, Value); 2] {
         ("server.port", Value::Number((*port).into())),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ingo::Facts, telemetry::Phase, traceparent::Traceparent};
+
+    fn ending() -> Ending {
+        Ending {
+            outcome: Outcome::Rejected,
+            status: 429,
+            problem: Some(Code::RateLimited),
+            answer: Facts::default(),
+            answer_bytes: 0,
+        }
+    }
+
+    /// An exchange that is recorded.
+    fn trail() -> Trail {
+        let mut trail = Trail::begin(Instant::now());
+        trail.progress.stopwatch.record();
+        let caller = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        trail.trace = Some(Box::new(Trace {
+            attempt: Some(super::super::new_span_id()),
+            recorded: Some(Recorded {
+                exchange: super::super::new_span_id(),
+                method: "POST",
+                started: SystemTime::now(),
+                attempts: Vec::new(),
+            }),
+            ..Trace::passed_through(Traceparent::parse(caller).expect("valid"))
+        }));
+        trail
+    }
+
+    fn told(trail: &Trail) -> Vec<Span> {
+        let trace = trail.trace.as_ref().expect("it has one");
+        let recorded = trace.recorded.as_ref().expect("it is recorded");
+        of(trace, recorded, trail, &ending())
+    }
+
+    fn of_kind(spans: &[Span], kind: Kind) -> Vec<&Span> {
+        spans.iter().filter(|span| span.kind == kind).collect()
+    }
+
+    #[test]
+    fn an_attempt_that_was_held_back_is_none_and_what_it_waited_for_is_the_exchanges() {
+        let mut trail = trail();
+        trail.begin_attempt();
+        trail.progress.stopwatch.enter(Phase::RateLimit);
+        trail.end_attempt(|| AttemptEnd::Held);
+        trail.progress.stopwatch.enter(Phase::WriteAnswer);
+        trail.progress.stopwatch.stop();
+        let spans = told(&trail);
+        assert!(of_kind(&spans, Kind::Client).is_empty());
+        let exchange = of_kind(&spans, Kind::Server)[0];
+        let phases = of_kind(&spans, Kind::Internal);
+        assert!(phases.iter().any(|span| span.name == "rate_limit"));
+        assert!(phases.iter().all(|span| span.parent == Some(exchange.id)));
+    }
+
+    #[test]
+    fn an_attempt_that_was_dropped_half_way_keeps_its_span_and_says_nothing_of_its_end() {
+        let mut trail = trail();
+        trail.begin_attempt();
+        trail.progress.stopwatch.enter(Phase::Connect);
+        trail.progress.stopwatch.enter(Phase::Send);
+        trail.progress.stopwatch.stop();
+        let spans = told(&trail);
+        let attempts = of_kind(&spans, Kind::Client);
+        assert_eq!(attempts.len(), 1);
+        assert!(!attempts[0].failed);
+        let phases = of_kind(&spans, Kind::Internal);
+        let own: Vec<_> = phases
+            .iter()
+            .filter(|p| p.parent == Some(attempts[0].id))
+            .collect();
+        assert_eq!(own.len(), 2);
+        assert_eq!(
+            (attempts[0].began, attempts[0].ended),
+            (own[0].began, own[1].ended)
+        );
+    }
+
+    #[test]
+    fn a_wall_clock_before_1970_makes_nothing_panic() {
+        let mut trail = trail();
+        if let Some(recorded) = trail.trace.as_mut().and_then(|t| t.recorded.as_mut()) {
+            recorded.started = SystemTime::UNIX_EPOCH - std::time::Duration::from_secs(9);
+        }
+        assert_eq!(told(&trail)[0].began, 0);
+    }
+}
