@@ -52,6 +52,7 @@ programs:
 lint: tools ## Check format, clippy and documentation; warnings are errors
 	$(CARGO) fmt --check
 	$(CARGO) clippy $(LOCKED) --all-targets -- -D warnings
+	$(CARGO) clippy $(LOCKED) --no-default-features -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc $(LOCKED) --no-deps --document-private-items
 
 .PHONY: docs

@@ -125,7 +125,9 @@ fn the_reference_holds_every_key_and_every_default_as_itself() {
 #[test]
 fn the_optional_keys_of_the_reference_are_valid_where_they_do_not_exclude_each_other() {
     let text = fs::read_to_string("config/reference.yaml").expect("readable");
-    let lines = text.lines().filter(|line| !line.contains("_env: "));
+    // A build that cannot send spans refuses to be told where.
+    let refused = |line: &&str| cfg!(not(feature = "otlp")) && line.contains("otlp_endpoint: ");
+    let lines = (text.lines()).filter(|line| !line.contains("_env: ") && !refused(line));
     let uncommented: Vec<String> = lines
         .map(|line| match line.trim_start().strip_prefix('#') {
             Some(rest) if rest.starts_with(|c: char| c.is_ascii_lowercase()) => {

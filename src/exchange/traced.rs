@@ -30,7 +30,7 @@ impl Proxy {
     /// Continues the caller's trace, or begins one.
     pub(super) fn take_up_trace(&self, head: &RequestHeader, trail: &mut Trail) {
         let caller = traceparent(&head.headers);
-        self.tracer.take_up(caller, method(&head.method), trail);
+        self.tracer.take_up(caller, || method(&head.method), trail);
     }
 
     /// The caller's `tracestate` as it goes up: only beside the `traceparent` that it belongs to.

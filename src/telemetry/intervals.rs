@@ -34,7 +34,9 @@ impl Intervals {
         self.next = attempt;
     }
 
-    /// Takes note of a phase that ended, or was looked at while it runs.
+    /// Takes note of a phase that ended, or was looked at while it runs. Cold, so that who is not recorded has nothing but the
+    /// branch around it.
+    #[cold]
     pub(super) fn note(&mut self, phase: Phase, began: Instant, ended: Instant) {
         let attempt = std::mem::replace(&mut self.running, self.next);
         let told_apart = std::mem::take(&mut self.told_apart);

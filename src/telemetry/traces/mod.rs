@@ -141,7 +141,12 @@ impl Tracer {
 
     /// Continues the caller's trace, or begins one where tracing is on. What the caller decided holds; a trace that begins
     /// here is recorded by its ratio.
-    pub fn take_up(&self, caller: Option<Traceparent>, method: &'static str, trail: &mut Trail) {
+    pub fn take_up(
+        &self,
+        caller: Option<Traceparent>,
+        method: impl FnOnce() -> &'static str,
+        trail: &mut Trail,
+    ) {
         let Some(on) = &self.0 else {
             trail.trace = caller.map(|caller| Box::new(Trace::passed_through(caller)));
             return;
@@ -153,7 +158,7 @@ impl Tracer {
             let ago = Instant::now().saturating_duration_since(trail.progress.stopwatch.started());
             Recorded {
                 exchange: new_span_id(),
-                method,
+                method: method(),
                 started: SystemTime::now() - ago,
                 attempts: Vec::new(),
             }
@@ -271,9 +276,9 @@ mod tests {
     #[test]
     fn where_tracing_is_off_only_a_callers_trace_is_known_and_its_span_stays_the_parent() {
         let mut trail = trail();
-        Tracer(None).take_up(None, "POST", &mut trail);
+        Tracer(None).take_up(None, || "POST", &mut trail);
         assert!(trail.trace.is_none());
-        Tracer(None).take_up(Some(caller()), "POST", &mut trail);
+        Tracer(None).take_up(Some(caller()), || "POST", &mut trail);
         trail.begin_attempt();
         trail.end_attempt(|| unreachable!("nothing is recorded"));
         let trace = trail.trace.expect("the caller's");
