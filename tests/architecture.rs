@@ -82,7 +82,19 @@ const LAYERS: &[(&str, &[&str])] = &[
             "upstream",
         ],
     ),
-    ("admin", &["exchange", "lifecycle", "listener", "telemetry"]),
+    (
+        "admin",
+        &[
+            "exchange",
+            "ingo",
+            "journal",
+            "lifecycle",
+            "listener",
+            "problem",
+            "telemetry",
+            "upstream",
+        ],
+    ),
     (
         "emulator",
         &[

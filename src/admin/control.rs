@@ -1,10 +1,13 @@
-//! The admin listener: the effective configuration, and the way out.
+//! The admin listener: the status page, the effective configuration, and the way out.
+
+use std::sync::Arc;
 
 use http::Method;
 
 use super::{
-    PageApp,
+    History, PageApp,
     page::{Page, Pages},
+    status::Status,
 };
 use crate::{
     exchange::{Current, hosts::Hosts},
@@ -35,16 +38,20 @@ fn set_levels(body: Option<&[u8]>) -> Page {
 #[derive(Debug)]
 pub struct Control {
     current: Current,
+    status: Status,
 }
 
 impl Control {
     /// The admin pages of the current proxy.
-    pub fn app(current: Current, hosts: Hosts) -> PageApp {
-        PageApp::new(Pages::Control(Self { current }), hosts)
+    pub fn app(current: Current, history: Arc<History>, hosts: Hosts) -> PageApp {
+        let status = Status::new(current.clone(), history);
+        PageApp::new(Pages::Control(Self { current, status }), hosts)
     }
 
     pub(super) fn page(&self, method: &Method, path: &[u8], body: &[u8]) -> Page {
         match (path, method) {
+            (b"/", &Method::GET | &Method::HEAD) => self.status.page(),
+            (b"/", _) => Page::method_not_allowed("GET, HEAD"),
             (b"/log-level", &Method::GET | &Method::HEAD) => {
                 Page::text(200, format!("{}\n", logging::levels()))
             }
@@ -61,7 +68,7 @@ impl Control {
                 Page::text(200, "draining\n")
             }
             (b"/quitquitquit", _) => Page::method_not_allowed("POST"),
-            _ => Page::not_found("/config, /log-level and POST /quitquitquit"),
+            _ => Page::not_found("/, /config, /log-level and POST /quitquitquit"),
         }
     }
 }

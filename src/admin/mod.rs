@@ -6,5 +6,6 @@
 mod control;
 mod health;
 mod page;
+mod status;
 
-pub use self::{control::Control, health::Health, page::PageApp};
+pub use self::{control::Control, health::Health, page::PageApp, status::History};

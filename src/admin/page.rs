@@ -24,6 +24,8 @@ pub(super) struct Page {
     pub(super) status: u16,
     pub(super) content_type: &'static str,
     pub(super) allow: Option<&'static str>,
+    /// What a browser may do with it (`Content-Security-Policy`), where a browser shows it.
+    pub(super) policy: Option<&'static str>,
     pub(super) body: Bytes,
 }
 
@@ -39,6 +41,7 @@ impl Page {
             status,
             content_type: TEXT,
             allow: None,
+            policy: None,
             body: body.into(),
         }
     }
@@ -160,12 +163,16 @@ async fn read_small(session: &mut ServerSession) -> Option<Vec<u8>> {
 }
 
 fn head(page: &Page) -> pingora::Result<Box<ResponseHeader>> {
-    let mut head = ResponseHeader::build(page.status, Some(6))?;
+    let mut head = ResponseHeader::build(page.status, Some(8))?;
     head.insert_header(header::CONTENT_TYPE, page.content_type)?;
     head.insert_header(header::CACHE_CONTROL, "no-store")?;
     head.insert_header(HeaderName::from_static("x-content-type-options"), "nosniff")?;
     if let Some(allow) = page.allow {
         head.insert_header(header::ALLOW, allow)?;
+    }
+    if let Some(policy) = page.policy {
+        head.insert_header(header::CONTENT_SECURITY_POLICY, policy)?;
+        head.insert_header(header::REFERRER_POLICY, "no-referrer")?;
     }
     head.insert_header(header::CONTENT_LENGTH, page.body.len().to_string())?;
     Ok(Box::new(head))

@@ -41,6 +41,11 @@ impl Turns {
         }
     }
 
+    /// Turns that are free now.
+    pub fn free(&self) -> usize {
+        self.free.available_permits()
+    }
+
     /// Exchanges that wait for their turn now.
     pub fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)

@@ -230,6 +230,13 @@ impl Rotation {
         );
     }
 
+    /// The username that is signed with now, and the one that may replace it.
+    pub fn usernames(&self) -> (String, Option<String>) {
+        let in_use = self.in_use.load();
+        let next = in_use.next.as_ref().map(|next| next.username.clone());
+        (in_use.current.username.clone(), next)
+    }
+
     /// When a secret was last taken, at the start or since, in seconds since 1970.
     pub fn loaded_at(&self) -> u64 {
         self.loaded_at.load(Ordering::Relaxed)

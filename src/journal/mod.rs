@@ -26,6 +26,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+pub(crate) use self::moment::rfc3339;
 use self::{
     appender::Appender,
     queue::Entry,

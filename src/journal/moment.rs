@@ -9,7 +9,7 @@ const LAST: u128 = 253_402_300_799_999;
 const DAY: u64 = 86_400_000;
 
 /// `at` as text. A time before 1970 becomes the first moment of 1970 and one after 9999 the last of 9999.
-pub(super) fn rfc3339(at: SystemTime) -> String {
+pub(crate) fn rfc3339(at: SystemTime) -> String {
     let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
     let millis = u64::try_from(since.as_millis().min(LAST)).unwrap_or(0);
     let (year, month, day) = date(millis / DAY);

@@ -19,7 +19,7 @@ use self::{
     reload::{Configured, Reload},
 };
 use crate::{
-    admin::{Control, Health},
+    admin::{Control, Health, History},
     bounds::Memory,
     clock::Clock,
     config::{Limits, Listener, Loaded, Shutdown, Sources},
@@ -273,8 +273,12 @@ impl Server {
         let hosts = |listener: &Listener| Hosts::of(&listener.address, &listener.hosts);
         let health = Health::app(current.clone(), hosts(&listeners.health));
         tokio::spawn(for_operators("health", health_socket, health).serve(operators.clone()));
+        // Aborted when dropped.
+        let mut sampling = JoinSet::new();
         if let (Some(socket), Some(listener)) = (admin_socket, &listeners.admin) {
-            let control = Control::app(current.clone(), hosts(listener));
+            let history = Arc::new(History::begin(metrics.clone()));
+            let control = Control::app(current.clone(), history.clone(), hosts(listener));
+            sampling.spawn(async move { history.keep().await });
             tokio::spawn(for_operators("admin", socket, control).serve(operators));
         }
         let upstreams = configured.assembly.lock().upstreams.clone();

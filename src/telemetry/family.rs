@@ -24,6 +24,11 @@ impl<V, T: Clone> Cells<V, T> {
     pub(super) fn at(&self, index: usize, make: impl FnOnce(&V) -> T) -> &T {
         self.cells[index].get_or_init(|| make(&self.vector))
     }
+
+    /// The child at `index`, where it was used already.
+    pub(super) fn made(&self, index: usize) -> Option<&T> {
+        self.cells[index].get()
+    }
 }
 
 /// Makes and registers; every name and label here is a constant, so that failing is a fault of this file that any test

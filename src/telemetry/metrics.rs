@@ -1,5 +1,7 @@
 //! The metrics of product.md, with their handles cached: no exchange looks one up by a string.
 
+mod readings;
+
 use std::{collections::HashMap, time::Duration};
 
 use parking_lot::RwLock;
@@ -9,10 +11,12 @@ use prometheus::{
     TextEncoder, process_collector::ProcessCollector,
 };
 
+pub use self::readings::{End, Ends, Spreads, Tally};
 use super::{
     Ending, Outcome, Phase, TENANT, Trail,
     family::{Cells, Registering, VALID, whole},
     logging,
+    problems::Problems,
 };
 use crate::{
     config::{Buckets, Limits},
@@ -67,6 +71,8 @@ pub struct Metrics {
     panics: IntCounter,
     dropped_lines: IntCounter,
     dropped_spans: IntCounter,
+    bounds: readings::Bounds,
+    problems: Problems,
 }
 
 /// One exchange in flight; counted off when dropped.
@@ -138,6 +144,8 @@ impl Metrics {
         }
         Self {
             last_reload,
+            bounds: readings::Bounds::of(buckets, &of_phases),
+            problems: Problems::new(),
             exchanges: Cells::new(
                 register.counters(
                     "exchanges_total",
@@ -406,6 +414,7 @@ impl Metrics {
         if let Some(code) = ending.problem {
             self.reject(code);
         }
+        self.problems.note(trail, ending);
     }
 
     /// Counts an answer of the proxy itself that belongs to no exchange, such as one to a connection over the limit.

@@ -9,6 +9,8 @@ mod limiter;
 pub mod logging;
 mod metrics;
 mod phases;
+mod problems;
+mod spread;
 mod traces;
 mod trail;
 
@@ -17,8 +19,10 @@ pub(crate) const TENANT: &str = "default";
 
 pub(crate) use self::limiter::WINDOW as REPEATED_WARNINGS_WINDOW;
 pub use self::{
-    metrics::{InFlight, Metrics},
+    metrics::{End, Ends, InFlight, Metrics, Spreads, Tally},
     phases::{Phase, Stopwatch, waits},
+    problems::Problem,
+    spread::{Quantile, Spread},
     traces::{AttemptEnd, IngoStatus, Trace, Tracer, TracingError},
     trail::{Ending, Outcome, Progress, Trail},
 };
