@@ -1,4 +1,4 @@
-//! The admin listener: the status page, the effective configuration, and the way out.
+//! The admin listener: the status page, the effective configuration, the levels of log lines, and the way out.
 
 use std::sync::Arc;
 

@@ -30,6 +30,7 @@ mod repeats;
 mod scaffolding;
 mod secrets;
 mod signing;
+mod status;
 mod stress;
 #[allow(dead_code, reason = "it serves tests/faults, too")]
 mod support;

@@ -25,6 +25,28 @@ impl Html {
         self
     }
 
+    /// Begins a table that scrolls by itself where it is wider than the window, by keyboard as well. `heads` are classes and
+    /// texts.
+    pub(super) fn table(
+        &mut self,
+        id: &'static str,
+        caption: &str,
+        heads: &[(&'static str, &'static str)],
+    ) {
+        self.put(
+            "<div class=\"scroll\" role=\"region\" aria-labelledby=\"{}\" tabindex=\"0\">\n<table>\n<caption id=\"{}\"><span>{}</span></caption>\n<thead><tr>",
+            &[&id, &id, &caption],
+        );
+        for (class, head) in heads {
+            self.put("<th scope=\"col\" class=\"{}\">{}</th>", &[class, head]);
+        }
+        self.put("</tr></thead>\n<tbody>\n", &[]);
+    }
+
+    pub(super) fn end_table(&mut self) {
+        self.put("</tbody>\n</table>\n</div>\n", &[]);
+    }
+
     /// The finished text.
     pub(super) fn into_text(self) -> String {
         self.0

@@ -6,7 +6,9 @@
 
 mod history;
 mod html;
+mod phases;
 mod plot;
+mod routes;
 mod state;
 mod traffic;
 mod words;
@@ -103,8 +105,8 @@ impl View<'_> {
         state::warning_list(&mut html, self);
         traffic::summary(&mut html, self);
         traffic::plots(&mut html, self);
-        traffic::routes(&mut html, self);
-        traffic::phases(&mut html, self);
+        routes::routes(&mut html, self);
+        phases::phases(&mut html, self);
         state::problems(&mut html, self);
         state::upstreams(&mut html, self);
         state::limits(&mut html, self);

@@ -30,7 +30,9 @@ pub(super) fn lines(html: &mut Html, kind: &'static str, top: f64, places: usize
         html.put("<path class=\"grid\" d=\"M0 {}H{}\"/>", &[&y, &WIDTH]);
     }
     html.put("<path class=\"base\" d=\"M0 {}H{}\"/>", &[&HEIGHT, &WIDTH]);
-    for series in all {
+    let nothing = |series: &&Series| series.values.iter().flatten().all(|value| *value <= 0.0);
+    // A line along the bottom would hide it, and look like something.
+    for series in all.iter().filter(|series| !nothing(series)) {
         for run in runs(series.values, places, top) {
             if series.filled {
                 html.put(

@@ -9,7 +9,6 @@ use super::{
     CLOCKS_APART, EXPIRES_SOON, NEARLY_FULL, View,
     html::Html,
     plot::used_bar,
-    traffic::{end_table, table},
     words::{self, NONE, age, counted},
 };
 use crate::{exchange::Proxy, telemetry::logging, upstream::Upstream};
@@ -166,8 +165,7 @@ pub(super) fn problems(html: &mut Html, view: &View) {
         );
         return;
     }
-    table(
-        html,
+    html.table(
         "problems-caption",
         "The last 20 exchanges that the proxy answered itself, or whose signature Ingo refused; the latest first. Look for the exchange_id in the log.",
         &[
@@ -206,7 +204,7 @@ pub(super) fn problems(html: &mut Html, view: &View) {
             ],
         );
     }
-    end_table(html);
+    html.end_table();
     let counts: Vec<_> = metrics
         .rejections()
         .into_iter()
@@ -224,8 +222,7 @@ pub(super) fn upstreams(html: &mut Html, view: &View) {
         "<section aria-labelledby=\"upstreams\">\n<h2 id=\"upstreams\">Upstreams</h2>\n",
         &[],
     );
-    table(
-        html,
+    html.table(
         "upstreams-caption",
         "Connections, circuit breakers, and clocks as of each upstream’s last answer.",
         &[
@@ -280,7 +277,7 @@ pub(super) fn upstreams(html: &mut Html, view: &View) {
             None => html.put("<td>directly</td></tr>\n", &[]),
         };
     }
-    end_table(html);
+    html.end_table();
     html.put("</section>\n", &[]);
 }
 
@@ -289,15 +286,14 @@ pub(super) fn limits(html: &mut Html, view: &View) {
         "<section aria-labelledby=\"limits\">\n<h2 id=\"limits\">Limits</h2>\n",
         &[],
     );
-    table(
-        html,
+    html.table(
         "limits-caption",
         "What is used of each limit now; beyond it callers are refused as overloaded.",
         &[
             ("", "Limit"),
             ("number", "Used"),
             ("number", "Limit"),
-            ("bar-head", "Part"),
+            ("bar-head", "In use"),
             ("number", "Part"),
         ],
     );
@@ -312,7 +308,7 @@ pub(super) fn limits(html: &mut Html, view: &View) {
             &[&words::share(limit.used as f64, limit.limit as f64)],
         );
     }
-    end_table(html);
+    html.end_table();
     html.put("</section>\n", &[]);
 }
 
@@ -347,8 +343,7 @@ pub(super) fn certificates_and_journal(html: &mut Html, view: &View) {
     if expiries.is_empty() {
         html.put("<p class=\"note\">None are configured.</p>\n", &[]);
     } else {
-        table(
-            html,
+        html.table(
             "certificates-caption",
             "When ours expire, and those that we trust by name.",
             &[
@@ -370,15 +365,14 @@ pub(super) fn certificates_and_journal(html: &mut Html, view: &View) {
                 None => html.put("<td class=\"number\"><span class=\"state bad\">expired</span></td><td>{}</td></tr>\n", &[&NONE]),
             };
         }
-        end_table(html);
+        html.end_table();
     }
     html.put(
         "</section>\n<section aria-labelledby=\"journal\">\n<h2 id=\"journal\">Journal</h2>\n",
         &[],
     );
     if let Some(journal) = &view.proxy.journal {
-        table(
-            html,
+        html.table(
             "journal-caption",
             "Calls that move money which began and did not end, those in flight included. The command unresolved lists them.",
             &[("", "Route"), ("number", "Unresolved")],
@@ -393,7 +387,7 @@ pub(super) fn certificates_and_journal(html: &mut Html, view: &View) {
                 ],
             );
         }
-        end_table(html);
+        html.end_table();
     } else {
         html.put("<p class=\"note\">None is kept: no enabled route moves money, or none was configured.</p>\n", &[]);
     }

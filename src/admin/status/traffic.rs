@@ -1,32 +1,27 @@
-//! What goes through: rates, times, routes, phases.
+//! What goes through: the few numbers, and plots of the last ten minutes.
 
 use std::time::Duration;
 
 use super::{
     View,
-    history::{DURATIONS, Recent, STEPS},
+    history::{DURATIONS, Recent, STEPS, Step},
     html::Html,
-    plot::{Series, lines, round_up, time_bar},
-    words::{self, age, counted, quantile, rate, share},
+    plot::{Series, lines, round_up},
+    words::{self, age, quantile, rate, share},
 };
-use crate::{
-    ingo::{Pattern, Route},
-    telemetry::{End, Ends, Phase, Spread},
-};
+use crate::{ingo::Route, telemetry::Spread};
 
 /// Less is no time to tell a rate of.
 const SHORTEST: Duration = Duration::from_secs(1);
 
 impl Recent {
-    fn per_second(&self, number: u64) -> f64 {
+    pub(super) fn per_second(&self, number: u64) -> f64 {
         number as f64 / self.minute_is.max(SHORTEST).as_secs_f64()
     }
 
     /// Rates of what `number` picks, step by step.
-    fn rates(&self, number: impl Fn(&super::history::Step) -> u64) -> Vec<Option<f64>> {
-        let rate = |step: &super::history::Step| {
-            (step.seconds > 0.0).then(|| number(step) as f64 / step.seconds)
-        };
+    pub(super) fn rates(&self, number: impl Fn(&Step) -> u64) -> Vec<Option<f64>> {
+        let rate = |step: &Step| (step.seconds > 0.0).then(|| number(step) as f64 / step.seconds);
         self.steps.iter().map(rate).collect()
     }
 }
@@ -79,11 +74,11 @@ pub(super) fn summary(html: &mut Html, view: &View) {
     html.put("</dl>\n</section>\n", &[]);
 }
 
-fn minute_of(recent: &Recent) -> String {
+pub(super) fn minute_of(recent: &Recent) -> String {
     span(recent.minute_is, Duration::from_secs(60), "the last minute")
 }
 
-fn minutes_of(recent: &Recent) -> String {
+pub(super) fn minutes_of(recent: &Recent) -> String {
     let five = Duration::from_secs(300);
     span(recent.spreads_are, five, "the last 5 minutes")
 }
@@ -107,6 +102,7 @@ pub(super) fn plots(html: &mut Html, view: &View) {
     );
     figure(
         html,
+        "rates",
         "Exchanges per second",
         &[("all", &well), ("errors", &badly)],
         rate,
@@ -120,6 +116,7 @@ pub(super) fn plots(html: &mut Html, view: &View) {
     let (half, most) = (quantiles(0.5), quantiles(0.99));
     figure(
         html,
+        "times",
         "Exchange time",
         &[("p99", &most), ("p50", &half)],
         words::seconds,
@@ -132,7 +129,8 @@ pub(super) fn plots(html: &mut Html, view: &View) {
 /// A plot with its scale and what it says in words.
 fn figure(
     html: &mut Html,
-    title: &str,
+    id: &'static str,
+    title: &'static str,
     series: &[(&'static str, &Vec<Option<f64>>)],
     show: fn(f64) -> String,
     places: usize,
@@ -146,8 +144,8 @@ fn figure(
             .fold(0.0, f64::max),
     );
     html.put(
-        "<figure>\n<figcaption><h3>{}</h3><ul class=\"legend\">",
-        &[&title],
+        "<figure aria-labelledby=\"{}\">\n<figcaption><h3 id=\"{}\">{}</h3><ul class=\"legend\">",
+        &[&id, &id, &title],
     );
     let mut known = false;
     for (name, values) in series {
@@ -190,242 +188,5 @@ fn figure(
     html.put(
         "</div>\n<p class=\"axis\" aria-hidden=\"true\"><span>10 minutes ago</span><span>5</span><span>now</span></p>\n</figure>\n",
         &[],
-    );
-}
-
-/// A table that scrolls by itself where it is wider than the window, by keyboard as well.
-pub(super) fn table(
-    html: &mut Html,
-    id: &'static str,
-    caption: &str,
-    heads: &[(&'static str, &'static str)],
-) {
-    html.put(
-        "<div class=\"scroll\" role=\"region\" aria-labelledby=\"{}\" tabindex=\"0\">\n<table>\n<caption id=\"{}\">{}</caption>\n<thead><tr>",
-        &[&id, &id, &caption],
-    );
-    for (class, head) in heads {
-        html.put("<th scope=\"col\" class=\"{}\">{}</th>", &[class, head]);
-    }
-    html.put("</tr></thead>\n<tbody>\n", &[]);
-}
-
-pub(super) fn end_table(html: &mut Html) {
-    html.put("</tbody>\n</table>\n</div>\n", &[]);
-}
-
-/// What may be forwarded, and how it goes.
-pub(super) fn routes(html: &mut Html, view: &View) {
-    let (proxy, recent) = (view.proxy, &view.recent);
-    html.put(
-        "<section aria-labelledby=\"routes\">\n<h2 id=\"routes\">Routes</h2>\n",
-        &[],
-    );
-    let caption = format!(
-        "Rates and errors of {}; times of exchanges that were answered or failed in {}.",
-        minute_of(recent),
-        minutes_of(recent)
-    );
-    table(
-        html,
-        "routes-caption",
-        &caption,
-        &[
-            ("", "Route"),
-            ("", "State"),
-            ("number", "In flight"),
-            ("spark-head", "10 minutes"),
-            ("number", "Per second"),
-            ("number", "Errors"),
-            ("number", "p50"),
-            ("number", "p99"),
-            ("number", "Since start"),
-            ("", "Upstream"),
-        ],
-    );
-    for destination in &proxy.routes {
-        let route = destination.route;
-        let path = match route.pattern() {
-            Pattern::Exact(path) => path.to_owned(),
-            Pattern::Prefix(prefix) => format!("{prefix}…"),
-        };
-        html.put(
-            "<tr><th scope=\"row\">{} <span class=\"path\">{}</span></th>",
-            &[&route.name(), &path],
-        );
-        if destination.disabled {
-            html.put(
-                "<td><span class=\"state fair\">switched off</span></td>",
-                &[],
-            );
-        } else {
-            html.put("<td><span class=\"state good\">enabled</span></td>", &[]);
-        }
-        html.put(
-            "<td class=\"number\">{}</td>",
-            &[&proxy.metrics.running(route)],
-        );
-        rates_of(html, recent, Some(route));
-        let times = recent.spreads.exchanges(route);
-        html.put(
-            "<td class=\"number\">{}</td><td class=\"number\">{}</td><td class=\"number\">{}</td><td>{}</td></tr>\n",
-            &[
-                &quantile(times, 0.5),
-                &quantile(times, 0.99),
-                &words::count(recent.ever.of(Some(route)).all()),
-                &destination.upstream.name(),
-            ],
-        );
-    }
-    let strays = recent.ever.of(None).all();
-    if strays > 0 {
-        html.put(
-            "<tr><th scope=\"row\">none <span class=\"path\">paths of no enabled route, and what cannot be read</span></th><td><span class=\"state\">refused</span></td><td class=\"number\">{}</td>",
-            &[&words::NONE],
-        );
-        rates_of(html, recent, None);
-        html.put(
-            "<td class=\"number\">{}</td><td class=\"number\">{}</td><td class=\"number\">{}</td><td>{}</td></tr>\n",
-            &[&words::NONE, &words::NONE, &words::count(strays), &words::NONE],
-        );
-    }
-    end_table(html);
-    let enabled = |route: &&Route| proxy.routes.iter().any(|d| d.route == **route);
-    let others: Vec<_> = Route::ALL
-        .iter()
-        .filter(|r| !enabled(r))
-        .map(|r| r.name())
-        .collect();
-    if !others.is_empty() {
-        html.put(
-            "<p class=\"note\">Not enabled: {}.</p>\n",
-            &[&others.join(", ")],
-        );
-    }
-    html.put("</section>\n", &[]);
-}
-
-/// The cells of a route's rates and errors.
-fn rates_of(html: &mut Html, recent: &Recent, route: Option<Route>) {
-    let all = recent.rates(|step| step.tally.of(route).all());
-    let errors = recent.rates(|step| step.tally.of(route).errors());
-    let highest = all.iter().flatten().copied().fold(0.0, f64::max);
-    html.put("<td class=\"spark-cell\">", &[]);
-    let series = [("all", &all), ("errors", &errors)].map(|(class, values)| Series {
-        class,
-        values,
-        filled: true,
-    });
-    lines(html, "spark", round_up(highest), STEPS, &series);
-    let minute = recent.minute.of(route);
-    html.put(
-        "</td><td class=\"number\">{}</td><td class=\"number\">",
-        &[&rate(recent.per_second(minute.all()))],
-    );
-    if minute.errors() == 0 {
-        html.put("0</td>", &[]);
-    } else {
-        html.put(
-            "<strong class=\"bad\">{}</strong> <span class=\"kinds\">{}</span></td>",
-            &[&words::count(minute.errors()), &kinds(minute)],
-        );
-    }
-}
-
-/// What the errors were.
-fn kinds(ends: &Ends) -> String {
-    let names = [
-        (End::Rejected, "rejected"),
-        (End::Failed, "failed"),
-        (End::IngoError, "by Ingo"),
-        (End::Aborted, "aborted"),
-    ];
-    let met = names.iter().filter(|(end, _)| ends.of(*end) > 0);
-    let told: Vec<_> = met
-        .map(|(end, name)| format!("{} {name}", words::count(ends.of(*end))))
-        .collect();
-    told.join(", ")
-}
-
-/// Where the time goes.
-pub(super) fn phases(html: &mut Html, view: &View) {
-    let spreads = &view.recent.spreads;
-    html.put(
-        "<section aria-labelledby=\"phases\">\n<h2 id=\"phases\">Where the time goes</h2>\n",
-        &[],
-    );
-    let caption = format!(
-        "Phases of {} in {}, and the share of all their time. The bar reaches to p50, its pale part to p99, on a logarithmic scale.",
-        counted(
-            spreads.phases.first().map_or(0, Spread::count),
-            "exchange",
-            "exchanges"
-        ),
-        minutes_of(&view.recent)
-    );
-    table(
-        html,
-        "phases-caption",
-        &caption,
-        &[
-            ("", "Phase"),
-            ("number", "Share"),
-            ("number", "p50"),
-            ("number", "p99"),
-            ("bar-head", "Time"),
-            ("number", "Met"),
-        ],
-    );
-    let whole: f64 = spreads.phases.iter().map(Spread::sum).sum();
-    let quiet: Vec<_> = Phase::ALL
-        .iter()
-        .zip(&spreads.phases)
-        .filter(|(_, spread)| spread.count() == 0)
-        .map(|(phase, _)| phase.as_str())
-        .collect();
-    for (phase, spread) in Phase::ALL.iter().zip(&spreads.phases) {
-        if spread.count() > 0 {
-            time_row(html, phase.as_str(), &share(spread.sum(), whole), spread);
-        }
-    }
-    let overhead = &spreads.overhead;
-    if overhead.count() > 0 {
-        time_row(
-            html,
-            "the proxy’s own part",
-            &share(overhead.sum(), whole),
-            overhead,
-        );
-        html.put(
-            "<tr class=\"scale\" aria-hidden=\"true\"><td></td><td></td><td></td><td></td><td class=\"bar-cell\"><span>10 µs</span><span>1 ms</span><span>100 ms</span><span>10 s</span></td><td></td></tr>\n",
-            &[],
-        );
-    } else {
-        html.put(
-            "<tr><td colspan=\"6\">No exchange has ended yet.</td></tr>\n",
-            &[],
-        );
-    }
-    end_table(html);
-    if overhead.count() > 0 && !quiet.is_empty() {
-        html.put("<p class=\"note\">Not met: {}.</p>\n", &[&quiet.join(", ")]);
-    }
-    html.put("</section>\n", &[]);
-}
-
-fn time_row(html: &mut Html, name: &str, share: &str, spread: &Spread) {
-    html.put(
-        "<tr><th scope=\"row\">{}</th><td class=\"number\">{}</td><td class=\"number\">{}</td><td class=\"number\">{}</td><td class=\"bar-cell\">",
-        &[&name, &share, &quantile(spread, 0.5), &quantile(spread, 0.99)],
-    );
-    let value = |q| {
-        spread
-            .quantile(q)
-            .map_or(0.0, crate::telemetry::Quantile::value)
-    };
-    time_bar(html, value(0.5), value(0.99));
-    html.put(
-        "</td><td class=\"number\">{}</td></tr>\n",
-        &[&words::count(spread.count())],
     );
 }
