@@ -131,7 +131,7 @@ fn what_is_new_appears_and_focus_and_scroll_positions_stay() {
     browser.window(700, "light", "no-preference");
     browser.open(&url);
     browser.evaluate(
-        "window.table = document.querySelector('[aria-labelledby=problems-caption]');
+        "window.table = document.querySelector('.scroll[aria-labelledby=problems]');
          table.focus(); table.scrollLeft = 40; scrollTo(0, 700); table.scrollLeft",
     );
     let before = browser.evaluate("[table.scrollLeft, scrollY]");
@@ -148,6 +148,12 @@ fn what_is_new_appears_and_focus_and_scroll_positions_stay() {
     assert_eq!(focused, true);
     assert_eq!(browser.text(STATUS), "Updates every 5 seconds");
     browser.is_content();
+    let plotted = browser.evaluate(
+        "[...document.querySelectorAll('.line')].map(line => getComputedStyle(line).fill)",
+    );
+    let plotted = plotted.as_array().unwrap();
+    assert!(!plotted.is_empty(), "values were plotted meanwhile");
+    assert!(plotted.iter().all(|fill| fill == "none"), "{plotted:?}");
     let asked = browser.requested();
     assert!(
         asked.iter().all(|a| *a == url || a.starts_with("data:")),
@@ -286,6 +292,7 @@ fn a_screen_reader_finds_names_landmarks_and_headings_in_order() {
         if [
             "table",
             "region",
+            "group",
             "button",
             "link",
             "figure",

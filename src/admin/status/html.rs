@@ -25,17 +25,17 @@ impl Html {
         self
     }
 
-    /// Begins a table that scrolls by itself where it is wider than the window, by keyboard as well. `heads` are classes and
-    /// texts.
+    /// Begins a table that scrolls by itself where it is wider than the window, by keyboard as well. `heading` is the id of its
+    /// heading, `heads` are classes and texts.
     pub(super) fn table(
         &mut self,
-        id: &'static str,
+        heading: &'static str,
         caption: &str,
         heads: &[(&'static str, &'static str)],
     ) {
         self.put(
-            "<div class=\"scroll\" role=\"region\" aria-labelledby=\"{}\" tabindex=\"0\">\n<table>\n<caption id=\"{}\"><span>{}</span></caption>\n<thead><tr>",
-            &[&id, &id, &caption],
+            "<div class=\"scroll\" role=\"group\" aria-labelledby=\"{}\" tabindex=\"0\">\n<table>\n<caption><span>{}</span></caption>\n<thead><tr>",
+            &[&heading, &caption],
         );
         for (class, head) in heads {
             self.put("<th scope=\"col\" class=\"{}\">{}</th>", &[class, head]);

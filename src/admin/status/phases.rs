@@ -26,7 +26,7 @@ pub(super) fn phases(html: &mut Html, view: &View) {
         minutes_of(&view.recent)
     );
     html.table(
-        "phases-caption",
+        "phases",
         &caption,
         &[
             ("", "Phase"),

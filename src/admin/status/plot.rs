@@ -20,8 +20,52 @@ pub(super) struct Series<'a> {
     pub(super) filled: bool,
 }
 
-/// Several series on one scale from 0 to `top`, in a plot with `places` places in all.
-pub(super) fn lines(html: &mut Html, kind: &'static str, top: f64, places: usize, all: &[Series]) {
+/// From where to where values are shown.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Scale {
+    /// From 0.
+    Linear { top: f64 },
+    /// By the logarithm, between powers of ten.
+    Decades { bottom: f64, top: f64 },
+}
+
+impl Scale {
+    /// From 0 to a round number that is at least each of `values`.
+    pub(super) fn linear(values: impl Iterator<Item = f64>) -> Self {
+        let top = round_up(values.fold(0.0, f64::max));
+        Self::Linear { top }
+    }
+
+    /// The powers of ten around `values`.
+    pub(super) fn decades(values: impl Iterator<Item = f64>) -> Self {
+        let positive = values.filter(|value| *value > 0.0);
+        let ends = positive.fold((f64::MAX, 0.0_f64), |(least, most), value| {
+            (least.min(value), most.max(value))
+        });
+        let (least, most) = if ends.1 > 0.0 { ends } else { (1.0, 1.0) };
+        let bottom = 10_f64.powf(least.log10().floor());
+        let top = 10_f64.powf(most.log10().ceil()).max(bottom * 10.0);
+        Self::Decades { bottom, top }
+    }
+
+    /// How high a value stands, from 0 to 1.
+    fn height(self, value: f64) -> f64 {
+        let height = match self {
+            Self::Linear { top } => value / top,
+            Self::Decades { bottom, top } => (value / bottom).log10() / (top / bottom).log10(),
+        };
+        height.clamp(0.0, 1.0)
+    }
+}
+
+/// Several series on one scale, in a plot with `places` places in all.
+pub(super) fn lines(
+    html: &mut Html,
+    kind: &'static str,
+    scale: Scale,
+    places: usize,
+    all: &[Series],
+) {
     html.put(
         "<svg class=\"{}\" viewBox=\"0 0 {} {}\" preserveAspectRatio=\"none\" aria-hidden=\"true\" focusable=\"false\">",
         &[&kind, &WIDTH, &HEIGHT],
@@ -33,7 +77,7 @@ pub(super) fn lines(html: &mut Html, kind: &'static str, top: f64, places: usize
     let nothing = |series: &&Series| series.values.iter().flatten().all(|value| *value <= 0.0);
     // A line along the bottom would hide it, and look like something.
     for series in all.iter().filter(|series| !nothing(series)) {
-        for run in runs(series.values, places, top) {
+        for run in runs(series.values, places, scale) {
             if series.filled {
                 html.put(
                     "<path class=\"area {}\" d=\"{}\"/>",
@@ -50,7 +94,7 @@ pub(super) fn lines(html: &mut Html, kind: &'static str, top: f64, places: usize
 }
 
 /// The points of each stretch without a gap.
-fn runs(values: &[Option<f64>], places: usize, top: f64) -> Vec<Vec<(f64, f64)>> {
+fn runs(values: &[Option<f64>], places: usize, scale: Scale) -> Vec<Vec<(f64, f64)>> {
     let step = WIDTH / places.saturating_sub(1).max(1) as f64;
     let first = places.saturating_sub(values.len());
     let mut runs = vec![Vec::new()];
@@ -58,7 +102,7 @@ fn runs(values: &[Option<f64>], places: usize, top: f64) -> Vec<Vec<(f64, f64)>>
         match value {
             Some(value) => {
                 let x = (first + at) as f64 * step;
-                let y = HEIGHT * (1.0 - (value / top).clamp(0.0, 1.0));
+                let y = HEIGHT * (1.0 - scale.height(*value));
                 if let Some(run) = runs.last_mut() {
                     run.push((x, y));
                 }
@@ -95,7 +139,7 @@ fn area(run: &[(f64, f64)]) -> String {
 }
 
 /// The smallest of 1, 2 and 5 times a power of ten that is at least `value`: where a scale may end.
-pub(super) fn round_up(value: f64) -> f64 {
+fn round_up(value: f64) -> f64 {
     if value <= 0.0 {
         return 1.0;
     }
@@ -143,7 +187,7 @@ pub(super) fn used_bar(html: &mut Html, used: f64, limit: f64) {
         "half"
     };
     html.put(
-        "<svg class=\"bar used\" viewBox=\"0 0 600 20\" preserveAspectRatio=\"none\" aria-hidden=\"true\" focusable=\"false\"><rect class=\"all\" x=\"0\" y=\"4\" width=\"600\" height=\"12\"/><rect class=\"{}\" x=\"0\" y=\"4\" width=\"{}\" height=\"12\"/></svg>",
+        "<svg class=\"bar used\" viewBox=\"0 0 600 20\" preserveAspectRatio=\"none\" aria-hidden=\"true\" focusable=\"false\"><rect class=\"room\" x=\"0\" y=\"4\" width=\"600\" height=\"12\"/><rect class=\"{}\" x=\"0\" y=\"4\" width=\"{}\" height=\"12\"/></svg>",
         &[&class, &format!("{:.1}", WIDTH * part.clamp(0.0, 1.0))],
     );
 }
@@ -167,8 +211,27 @@ mod tests {
     }
 
     #[test]
+    fn a_scale_of_decades_ends_at_powers_of_ten() {
+        let scale = Scale::decades([0.088, 1.9, 0.0].into_iter());
+        let Scale::Decades { bottom, top } = scale else {
+            panic!("{scale:?}");
+        };
+        assert!((bottom - 0.01).abs() < 1e-9 && (top - 10.0).abs() < 1e-9);
+        assert!((scale.height(0.1) - 1.0 / 3.0).abs() < 1e-9);
+        assert!(scale.height(0.0) == 0.0 && scale.height(99.0) == 1.0);
+        assert_eq!(
+            Scale::decades(std::iter::empty()),
+            Scale::Decades {
+                bottom: 1.0,
+                top: 10.0
+            }
+        );
+    }
+
+    #[test]
     fn the_latest_value_stands_at_the_right_edge_and_a_gap_stays_one() {
-        let runs = runs(&[Some(1.0), None, Some(0.0), Some(2.0)], 11, 2.0);
+        let scale = Scale::linear([1.5].into_iter());
+        let runs = runs(&[Some(1.0), None, Some(0.0), Some(2.0)], 11, scale);
         assert_eq!(runs.len(), 2);
         assert_eq!(runs[1], [(540.0, 100.0), (600.0, 0.0)]);
         assert_eq!(line(&runs[1]), "M540.0 100.0L600.0 0.0");
@@ -183,7 +246,8 @@ mod tests {
             values: &values,
             filled: true,
         };
-        lines(&mut html, "spark", 1.0, 2, &[series]);
+        let scale = Scale::linear(std::iter::empty());
+        lines(&mut html, "spark", scale, 2, &[series]);
         assert!(!html.into_text().contains("line"));
     }
 }

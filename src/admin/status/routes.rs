@@ -4,7 +4,7 @@ use super::{
     View,
     history::{Recent, STEPS},
     html::Html,
-    plot::{Series, lines, round_up},
+    plot::{Scale, Series, lines},
     traffic::{minute_of, minutes_of},
     words::{self, quantile, rate},
 };
@@ -26,7 +26,7 @@ pub(super) fn routes(html: &mut Html, view: &View) {
         minutes_of(recent)
     );
     html.table(
-        "routes-caption",
+        "routes",
         &caption,
         &[
             ("", "Route"),
@@ -107,14 +107,14 @@ pub(super) fn routes(html: &mut Html, view: &View) {
 fn rates_of(html: &mut Html, recent: &Recent, route: Option<Route>) {
     let all = recent.rates(|step| step.tally.of(route).all());
     let errors = recent.rates(|step| step.tally.of(route).errors());
-    let highest = all.iter().flatten().copied().fold(0.0, f64::max);
     html.put("<td class=\"spark-cell\">", &[]);
     let series = [("all", &all), ("errors", &errors)].map(|(class, values)| Series {
         class,
         values,
         filled: true,
     });
-    lines(html, "spark", round_up(highest), STEPS, &series);
+    let scale = Scale::linear(all.iter().flatten().copied());
+    lines(html, "spark", scale, STEPS, &series);
     let minute = recent.minute.of(route);
     html.put(
         "</td><td class=\"number\">{}</td><td class=\"number\">",

@@ -166,7 +166,7 @@ pub(super) fn problems(html: &mut Html, view: &View) {
         return;
     }
     html.table(
-        "problems-caption",
+        "problems",
         "The last 20 exchanges that the proxy answered itself, or whose signature Ingo refused; the latest first. Look for the exchange_id in the log.",
         &[
             ("", "Time (UTC)"),
@@ -223,7 +223,7 @@ pub(super) fn upstreams(html: &mut Html, view: &View) {
         &[],
     );
     html.table(
-        "upstreams-caption",
+        "upstreams",
         "Connections, circuit breakers, and clocks as of each upstream’s last answer.",
         &[
             ("", "Upstream"),
@@ -287,7 +287,7 @@ pub(super) fn limits(html: &mut Html, view: &View) {
         &[],
     );
     html.table(
-        "limits-caption",
+        "limits",
         "What is used of each limit now; beyond it callers are refused as overloaded.",
         &[
             ("", "Limit"),
@@ -344,7 +344,7 @@ pub(super) fn certificates_and_journal(html: &mut Html, view: &View) {
         html.put("<p class=\"note\">None are configured.</p>\n", &[]);
     } else {
         html.table(
-            "certificates-caption",
+            "certificates",
             "When ours expire, and those that we trust by name.",
             &[
                 ("", "Certificate"),
@@ -373,7 +373,7 @@ pub(super) fn certificates_and_journal(html: &mut Html, view: &View) {
     );
     if let Some(journal) = &view.proxy.journal {
         html.table(
-            "journal-caption",
+            "journal",
             "Calls that move money which began and did not end, those in flight included. The command unresolved lists them.",
             &[("", "Route"), ("number", "Unresolved")],
         );

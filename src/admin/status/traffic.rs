@@ -6,7 +6,7 @@ use super::{
     View,
     history::{DURATIONS, Recent, STEPS, Step},
     html::Html,
-    plot::{Series, lines, round_up},
+    plot::{Scale, Series, lines},
     words::{self, age, quantile, rate, share},
 };
 use crate::{ingo::Route, telemetry::Spread};
@@ -100,93 +100,98 @@ pub(super) fn plots(html: &mut Html, view: &View) {
         "<section aria-labelledby=\"traffic\">\n<h2 id=\"traffic\">Traffic</h2>\n<div class=\"plots\">\n",
         &[],
     );
-    figure(
-        html,
-        "rates",
-        "Exchanges per second",
-        &[("all", &well), ("errors", &badly)],
-        rate,
-        STEPS,
-        true,
-    );
+    Figure {
+        id: "rates",
+        title: "Exchanges per second",
+        series: [("all", &well), ("errors", &badly)],
+        show: rate,
+        places: STEPS,
+        decades: false,
+        nothing: "The first value comes after 5 seconds.",
+    }
+    .put(html);
     let quantiles = |q: f64| -> Vec<_> {
         let of = |spread: &Spread| Some(spread.quantile(q)?.value());
         recent.durations.iter().map(of).collect()
     };
     let (half, most) = (quantiles(0.5), quantiles(0.99));
-    figure(
-        html,
-        "times",
-        "Exchange time",
-        &[("p99", &most), ("p50", &half)],
-        words::seconds,
-        DURATIONS,
-        false,
-    );
+    Figure {
+        id: "times",
+        title: "Exchange time",
+        series: [("p99", &most), ("p50", &half)],
+        show: words::seconds,
+        places: DURATIONS,
+        decades: true,
+        nothing: "A value comes after each 30 seconds with exchanges.",
+    }
+    .put(html);
     html.put("</div>\n</section>\n", &[]);
 }
 
 /// A plot with its scale and what it says in words.
-fn figure(
-    html: &mut Html,
+struct Figure<'a> {
     id: &'static str,
     title: &'static str,
-    series: &[(&'static str, &Vec<Option<f64>>)],
+    /// Their names are their classes, too.
+    series: [(&'static str, &'a [Option<f64>]); 2],
     show: fn(f64) -> String,
     places: usize,
-    filled: bool,
-) {
-    let highest = |values: &[Option<f64>]| values.iter().flatten().copied().fold(0.0, f64::max);
-    let top = round_up(
-        series
-            .iter()
-            .map(|(_, values)| highest(values))
-            .fold(0.0, f64::max),
-    );
-    html.put(
-        "<figure aria-labelledby=\"{}\">\n<figcaption><h3 id=\"{}\">{}</h3><ul class=\"legend\">",
-        &[&id, &id, &title],
-    );
-    let mut known = false;
-    for (name, values) in series {
+    /// Whether the scale is logarithmic.
+    decades: bool,
+    /// What is said where there are no values.
+    nothing: &'static str,
+}
+
+impl Figure<'_> {
+    fn put(self, html: &mut Html) {
         html.put(
-            "<li class=\"{}\"><span class=\"key\" aria-hidden=\"true\"></span>{}: ",
-            &[name, name],
+            "<figure aria-labelledby=\"{}\">\n<figcaption><h3 id=\"{}\">{}</h3><ul class=\"legend\">",
+            &[&self.id, &self.id, &self.title],
         );
-        match values.iter().rev().flatten().next() {
-            Some(latest) => {
-                known = true;
-                html.put(
+        for (name, values) in self.series {
+            html.put(
+                "<li class=\"{}\"><span class=\"key\" aria-hidden=\"true\"></span>{}: ",
+                &[&name, &name],
+            );
+            let highest = values.iter().flatten().copied().fold(0.0, f64::max);
+            match values.iter().rev().flatten().next() {
+                Some(latest) => html.put(
                     "<b>{}</b>, at most {}</li>",
-                    &[&show(*latest), &show(highest(values))],
-                )
-            }
-            None => html.put("nothing yet</li>", &[]),
+                    &[&(self.show)(*latest), &(self.show)(highest)],
+                ),
+                None => html.put("nothing yet</li>", &[]),
+            };
+        }
+        html.put("</ul></figcaption>\n<div class=\"plot\">", &[]);
+        let values = || self.series.iter().flat_map(|(_, values)| *values).flatten();
+        let scale = if self.decades {
+            Scale::decades(values().copied())
+        } else {
+            Scale::linear(values().copied())
         };
-    }
-    html.put("</ul></figcaption>\n<div class=\"plot\">", &[]);
-    if known {
+        let ends = match scale {
+            _ if values().next().is_none() => {
+                html.put("<span class=\"nothing\">{}</span>", &[&self.nothing]);
+                [None, None]
+            }
+            Scale::Linear { top } => [Some(("top", top)), None],
+            Scale::Decades { bottom, top } => [Some(("top", top)), Some(("bottom", bottom))],
+        };
+        for (class, end) in ends.into_iter().flatten() {
+            html.put(
+                "<span class=\"{}\" aria-hidden=\"true\">{}</span>",
+                &[&class, &words::round(&(self.show)(end))],
+            );
+        }
+        let drawn = self.series.map(|(class, values)| Series {
+            class,
+            values,
+            filled: !self.decades,
+        });
+        lines(html, "plot-lines", scale, self.places, &drawn);
         html.put(
-            "<span class=\"top\" aria-hidden=\"true\">{}</span>",
-            &[&show(top)],
-        );
-    } else {
-        html.put(
-            "<span class=\"nothing\">The first values come within half a minute.</span>",
+            "</div>\n<p class=\"axis\" aria-hidden=\"true\"><span>10 minutes ago</span><span>5 minutes</span><span>now</span></p>\n</figure>\n",
             &[],
         );
     }
-    let drawn: Vec<_> = series
-        .iter()
-        .map(|(class, values)| Series {
-            class,
-            values,
-            filled,
-        })
-        .collect();
-    lines(html, "plot-lines", top, places, &drawn);
-    html.put(
-        "</div>\n<p class=\"axis\" aria-hidden=\"true\"><span>10 minutes ago</span><span>5</span><span>now</span></p>\n</figure>\n",
-        &[],
-    );
 }

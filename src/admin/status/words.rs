@@ -30,6 +30,20 @@ fn three_digits(value: f64) -> String {
     }
 }
 
+/// A number without the zeros behind its point, for the ends of scales.
+pub(super) fn round(text: &str) -> String {
+    let (number, unit) = match text.find(NBSP) {
+        Some(at) => text.split_at(at),
+        None => (text, ""),
+    };
+    let short = if number.contains('.') {
+        number.trim_end_matches('0').trim_end_matches('.')
+    } else {
+        number
+    };
+    format!("{short}{unit}")
+}
+
 /// A quantile of seconds, or a dash.
 pub(super) fn quantile(spread: &Spread, q: f64) -> String {
     match spread.quantile(q) {
@@ -58,7 +72,8 @@ pub(super) fn share(part: f64, whole: f64) -> String {
     match 100.0 * part / whole {
         p if p <= 0.0 => format!("0{NBSP}%"),
         p if p < 0.1 => format!("<\u{202f}0.1{NBSP}%"),
-        p if p < 9.95 => format!("{p:.1}{NBSP}%"),
+        // What is nearly all is not all.
+        p if p < 9.95 || (99.0..99.95).contains(&p) => format!("{p:.1}{NBSP}%"),
         p => format!("{p:.0}{NBSP}%"),
     }
 }
@@ -155,6 +170,14 @@ mod tests {
     }
 
     #[test]
+    fn the_end_of_a_scale_is_told_without_zeros() {
+        for (value, text) in [(10.0, "10 s"), (0.1, "100 ms"), (0.000_5, "500 µs")] {
+            assert_eq!(plain(&round(&seconds(value))), text);
+        }
+        assert_eq!([20.0, 0.05].map(|r| round(&rate(r))), ["20", "0.05"]);
+    }
+
+    #[test]
     fn rates_shares_and_counts_are_short() {
         assert_eq!(
             [0.0, 0.001, 0.05, 8.24, 1234.6].map(|r| plain(&rate(r))),
@@ -166,10 +189,11 @@ mod tests {
                 (0.0, 1.0),
                 (0.0001, 1.0),
                 (0.012, 1.0),
+                (0.996, 1.0),
                 (1.0, 1.0)
             ]
             .map(|(part, whole)| plain(&share(part, whole))),
-            ["–", "0 %", "< 0.1 %", "1.2 %", "100 %"]
+            ["–", "0 %", "< 0.1 %", "1.2 %", "99.6 %", "100 %"]
         );
         assert_eq!(
             [7, 999, 1_000, 1_234_567].map(|n| plain(&count(n))),
