@@ -53,6 +53,7 @@ fn used() -> (Upstream, Proxy, String) {
     for _ in 0..3 {
         proxy.post(&Post::new("no json"));
     }
+    proxy.metrics_become(|m| m.sum("ingo_proxy_exchanges_total", &[]) == 6.0);
     let url = format!("http://{}/", proxy.address("admin"));
     (upstream, proxy, url)
 }

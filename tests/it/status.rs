@@ -5,6 +5,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::support::{
     Answer, Client, Gate, PATIENCE, Post, Proxy, Reply, SECRET, Upstream, contains, session,
+    tls::Authority,
 };
 
 fn get(proxy: &Proxy, lines: &str) -> Answer {
@@ -65,6 +66,8 @@ fn everything_is_said_without_script() {
     }
     let lost = proxy.post(&Post::new(session("reset")));
     let lost = lost.is_problem(502, "upstream_reset", "maybe");
+    // An exchange is counted after its answer was written, so the order of two is that of their counting.
+    proxy.metrics_become(|m| m.sum("ingo_proxy_exchanges_total", &[]) == 4.0);
     let refused = proxy.post(&Post::new("no json"));
     let refused = refused.is_problem(400, "body_not_json", "no");
     proxy.metrics_become(|m| m.sum("ingo_proxy_exchanges_total", &[]) == 5.0);
@@ -153,6 +156,7 @@ fn nothing_of_a_request_and_no_secret_gets_in_and_what_is_configured_is_escaped(
     proxy.post(&Post::new(hostile).to(format!("/{hostile}")));
     proxy.post(&Post::new(hostile).to("/%3Cscript%3Ecanary%3C/script%3E"));
     proxy.post(&Post::new(hostile).method("CANARY"));
+    proxy.metrics_become(|m| m.sum("ingo_proxy_exchanges_total", &[]) == 4.0);
     let mut client = Client::connect(proxy.address("admin"));
     client.send(
         format!(
@@ -293,6 +297,33 @@ fn a_file_that_cannot_be_taken_is_told_and_its_name_is_escaped() {
     };
     assert!(warnings.contains("&lt;b&gt;secret&amp;"), "{warnings}");
     assert!(!warnings.contains("<b>"), "{warnings}");
+}
+
+#[test]
+fn certificates_the_next_credential_and_what_is_unresolved_are_told() {
+    let upstream = Upstream::answering(Reply::json("{}"));
+    let builder = Proxy::to(&upstream).admin();
+    let directory = builder.directory();
+    let file = |name: &str| directory.join(name).display().to_string();
+    let leaf = Authority::fresh().issue_for(&["localhost"], 3 * 86_400 + 3_600);
+    std::fs::write(file("certificate"), &leaf.certificate).unwrap();
+    std::fs::write(file("key"), &leaf.key).unwrap();
+    std::fs::write(file("next"), "canary of the next secret").unwrap();
+    let yaml = format!(
+        "listeners:\n  proxy:\n    tls: {{certificate_file: {}, key_file: {}}}\ncredentials: {{next_username: globex, next_secret_file: {}}}\nroutes:\n  process: {{enabled: true}}\njournal: {{file: {}}}\n",
+        file("certificate"),
+        file("key"),
+        file("next"),
+        file("journal"),
+    );
+    let proxy = builder.yaml(&yaml).start();
+    let page = proxy.admin("/").text();
+    assert_eq!(row(&page, "listener")[1], "3", "{page}");
+    assert!(page.contains("the certificate listener expires in 3\u{a0}d"));
+    assert!(page.contains("<dd>globex, not in use</dd>"), "{page}");
+    let journal = between(&page, "id=\"journal\"", "</section>");
+    assert_eq!(row(journal, "process")[1], "0", "{journal}");
+    assert!(!page.contains("canary of the next"));
 }
 
 #[test]
