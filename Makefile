@@ -33,7 +33,7 @@ PROGRAMS := prometheus:prometheus promtool:prometheus chromium:chromium tinyprox
 
 .PHONY: test-all
 test-all: tools programs ## Run the tests that need other programs too: Prometheus, Chromium, tinyproxy; as root on Debian they are installed
-	$(CARGO) test $(LOCKED) --test observed -- --include-ignored --nocapture
+	$(CARGO) test $(LOCKED) --test observed --test browser -- --include-ignored --nocapture
 	$(CARGO) test $(LOCKED) --test wayout
 
 .PHONY: programs
