@@ -11,7 +11,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use arc_swap::ArcSwap;
@@ -28,6 +28,9 @@ use crate::{
     signing::Signer,
     watch::{Watched, Watching},
 };
+
+/// Within which a refusal may be Ingo's not knowing a new secret yet.
+const JUST_ROTATED: Duration = Duration::from_secs(120);
 
 /// What a secret is for. The names stand in log lines and in `/readyz`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,6 +61,8 @@ pub struct Credential {
     pub signer: Signer,
     username: String,
     part: Part,
+    /// When it came in place of another; `None`: it has been there from the start.
+    taken: Option<Instant>,
 }
 
 /// What a tenant signs with, and what may replace it.
@@ -270,7 +275,10 @@ impl Rotation {
         let mut in_use = InUse::clone(&self.in_use.load_full());
         match part {
             Part::Current | Part::Next => {
-                let credential = Arc::new(Credential::new(&self.settings, part, &secret));
+                let credential = Arc::new(Credential {
+                    taken: Some(Instant::now()),
+                    ..Credential::new(&self.settings, part, &secret)
+                });
                 // After a switch the file of the former one brings what will be next.
                 if in_use.current.part == part {
                     in_use.current = credential;
@@ -343,7 +351,13 @@ impl Credential {
             ),
             username: username.clone(),
             part,
+            taken: None,
         }
+    }
+
+    /// Whether it came in place of another so lately that Ingo may not know it yet.
+    pub fn is_just_rotated(&self) -> bool {
+        self.taken.is_some_and(|at| at.elapsed() < JUST_ROTATED)
     }
 }
 

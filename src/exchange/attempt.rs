@@ -18,7 +18,9 @@ use super::{
 };
 use crate::{
     credentials::Credential,
-    ingo::{Facts, KongRefusal, Route, check_json, facts::Reason, is_success},
+    ingo::{
+        Diagnosis, Facts, KongRefusal, Route, check_json, diagnosis, facts::Reason, is_success,
+    },
     journal::{self, Journal},
     problem::Code,
     retry::{Ended, Refusal},
@@ -37,6 +39,8 @@ pub(super) struct Received {
     pub(super) facts: Facts,
     /// Whether it is a refusal after which signing again helps.
     refusal: Option<Refusal>,
+    /// What it comes from, where it is a refusal.
+    pub(super) diagnosis: Option<Diagnosis>,
 }
 
 /// What an attempt was signed with, and what a refusal is judged by.
@@ -179,11 +183,18 @@ impl Proxy {
         if proves_acceptance(answer.status) {
             self.rotation.accepted(&used.credential);
         }
+        let sent = diagnosis::Sent {
+            has_host_uri: keyed.body.has_host_uri,
+            just_rotated: used.credential.is_just_rotated(),
+        };
+        let status = facts.status.as_deref();
+        let diagnosis = Diagnosis::of(answer.status.as_u16(), &answer.body, status, sent);
         let refusal = self.remedied(keyed, &answer, skew, &used);
         Ok(Received {
             answer,
             facts,
             refusal,
+            diagnosis,
         })
     }
 

@@ -36,7 +36,7 @@ use crate::{
     clock::Clock,
     config::{Headers, Limits, Validation},
     credentials::Rotation,
-    ingo::{Diagnosis, Facts, Route},
+    ingo::{Facts, Route},
     journal::Journal,
     lifecycle::{Lifecycle, Stage},
     listener::Guarded,
@@ -190,9 +190,16 @@ impl Proxy {
         // Boxed, because it is large and would be moved from hand to hand otherwise.
         let received = patience::watched(session, tell, Box::pin(attempts)).await?;
         self.note_life_of_url(&keyed, &received, trail);
+        trail.diagnosis = received.diagnosis;
+        if let Some(finding) = trail.diagnosis {
+            tracing::warn!(
+                exchange_id = %trail.exchange_id,
+                finding = finding.as_str(),
+                "Ingo refused a request with 401 or 403; {}",
+                finding.remedy()
+            );
+        }
         let (answer, facts) = (received.answer, received.facts);
-        let has_host_uri = keyed.body.has_host_uri;
-        trail.diagnosis = Diagnosis::of(answer.status.as_u16(), &answer.body, has_host_uri);
         let head = self.answer(&answer, trail).map_err(|_| broken(trail))?;
         Ok(Reply {
             head,

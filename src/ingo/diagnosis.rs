@@ -29,28 +29,62 @@ findings! {
     ClockSkew = "clock_skew";
     /// The secret is not the one that goes with the username; or something on the way changed the request.
     SignatureMismatch = "signature_mismatch";
+    /// The same, less than two minutes after the secret was replaced: Ingo may not know the new one yet, or the file has another.
+    CredentialRotated = "credential_rotated";
     /// The username is unknown to the gateway, or may not use this algorithm.
     CredentialUnknown = "credential_unknown";
     /// Something on the way removed `Authorization`.
     AuthorizationMissing = "authorization_missing";
+    /// The `host_uri` of the request is not allow-listed at Ingo (protocol.md §3).
+    HostUri = "host_uri";
     /// It cannot be known.
     Unknown = "unknown";
 }
 
+/// What is known of a request that was refused, besides the answer.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sent {
+    /// Whether it has a `host_uri`: one that is not allow-listed is Unauthorized as well (protocol.md §3).
+    pub has_host_uri: bool,
+    /// Whether what signed it came in place of another a moment ago.
+    pub just_rotated: bool,
+}
+
 impl Diagnosis {
-    /// What an answer with this status and body comes from; `None` where it is no refusal. `has_host_uri` says whether the
-    /// request has a `host_uri`: one that is not allow-listed at Ingo is Unauthorized as well (protocol.md §3).
-    pub fn of(http: u16, body: &[u8], has_host_uri: bool) -> Option<Self> {
+    /// What an answer with this status and body comes from; `None` where it is no refusal. `status` is that of the body, where it
+    /// has one: then it is Ingo's service that speaks, which the gateway lets nobody reach whose signature is wrong.
+    pub fn of(http: u16, body: &[u8], status: Option<&str>, sent: Sent) -> Option<Self> {
         if !matches!(http, 401 | 403) {
             return None;
         }
         Some(match KongRefusal::read(http, body) {
             Some(KongRefusal::Skew) => Self::ClockSkew,
+            Some(KongRefusal::DoesNotMatch) if sent.just_rotated => Self::CredentialRotated,
             Some(KongRefusal::DoesNotMatch) => Self::SignatureMismatch,
             Some(KongRefusal::CannotBeVerified) => Self::CredentialUnknown,
-            Some(KongRefusal::Unauthorized) if !has_host_uri => Self::AuthorizationMissing,
+            Some(KongRefusal::Unauthorized) if !sent.has_host_uri => Self::AuthorizationMissing,
+            None if status.is_some() && sent.has_host_uri => Self::HostUri,
             Some(KongRefusal::Unauthorized) | None => Self::Unknown,
         })
+    }
+
+    /// What to do about it.
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Self::ClockSkew => "set this host's clock right (NTP), or let clock.correct help",
+            Self::SignatureMismatch => {
+                "put the secret there that Ingo issued for this username and environment; if it is that, something on the way changes requests: see doctor and verify"
+            }
+            Self::CredentialRotated => {
+                "the secret was replaced a moment ago: ask Ingo whether the new one is in force, or put the former one back"
+            }
+            Self::CredentialUnknown => {
+                "ask Ingo whether this username is set up in this environment, and for which algorithm"
+            }
+            Self::AuthorizationMissing => "find what on the way to Ingo removes Authorization",
+            Self::HostUri => "have Ingo allow-list the host_uri, or leave it out of the request",
+            Self::Unknown => "ask Ingo, with the exchange_id and the time",
+        }
     }
 }
 
@@ -61,7 +95,13 @@ mod tests {
     #[test]
     fn a_refusal_that_two_causes_would_give_is_unknown() {
         let unauthorized = br#"{"message":"Unauthorized"}"#;
-        let of = |http, body: &[u8], has_host_uri| Diagnosis::of(http, body, has_host_uri);
+        let of = |http, body: &[u8], has_host_uri| {
+            let sent = Sent {
+                has_host_uri,
+                just_rotated: false,
+            };
+            Diagnosis::of(http, body, None, sent)
+        };
         assert_eq!(
             of(401, unauthorized, false),
             Some(Diagnosis::AuthorizationMissing)
@@ -72,6 +112,23 @@ mod tests {
         assert_eq!(
             of(401, br#"{"message":"HMAC signature does not match"}"#, true),
             Some(Diagnosis::SignatureMismatch)
+        );
+    }
+
+    #[test]
+    fn what_is_known_of_the_request_tells_causes_apart() {
+        let mismatch = br#"{"message":"HMAC signature does not match"}"#;
+        let service = br#"{"status":401,"client_message":"Unauthorized"}"#;
+        let sent = Sent {
+            has_host_uri: true,
+            just_rotated: true,
+        };
+        let of = |body, status, sent| Diagnosis::of(401, body, status, sent);
+        assert_eq!(of(mismatch, None, sent), Some(Diagnosis::CredentialRotated));
+        assert_eq!(of(service, Some("401"), sent), Some(Diagnosis::HostUri));
+        assert_eq!(
+            of(service, Some("401"), Sent::default()),
+            Some(Diagnosis::Unknown)
         );
     }
 }

@@ -18,6 +18,7 @@
 mod support;
 
 mod certificates;
+mod refusals;
 mod reload;
 mod rotation;
 mod stage;
