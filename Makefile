@@ -52,7 +52,8 @@ programs:
 lint: tools ## Check format, clippy and documentation; warnings are errors
 	$(CARGO) fmt --check
 	$(CARGO) clippy $(LOCKED) --all-targets -- -D warnings
-	$(CARGO) clippy $(LOCKED) --no-default-features -- -D warnings
+	$(CARGO) clippy $(LOCKED) --no-default-features --features proxy -- -D warnings
+	$(CARGO) clippy $(LOCKED) --no-default-features --lib --examples -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc $(LOCKED) --no-deps --document-private-items
 
 .PHONY: docs

@@ -41,30 +41,59 @@
 //! 3. [`watch`], [`config`], [`credentials`], [`tls`], [`bounds`], [`lifecycle`], [`telemetry`], [`journal`]
 //! 4. [`listener`], [`upstream`], [`exchange`], [`admin`], [`emulator`]: the only ones that name Pingora.
 //! 5. [`server`], [`doctor`], [`cli`]
+//!
+//! # Without the proxy
+//!
+//! A service in Rust can sign for itself: with `default-features = false` there are [`signing`], [`ingo`] and [`secret`], without
+//! Pingora, tokio or any configuration. `examples/sign_and_post.rs` signs and posts a Create Session with them, and README.md says how
+//! one goes from the sidecar to the library, or back.
 
+#[cfg(feature = "proxy")]
 pub mod admin;
+#[cfg(feature = "proxy")]
 pub mod bounds;
+#[cfg(feature = "proxy")]
 pub mod capture;
+#[cfg(feature = "proxy")]
 pub mod cli;
+#[cfg(feature = "proxy")]
 pub mod clock;
+#[cfg(feature = "proxy")]
 pub mod config;
+#[cfg(feature = "proxy")]
 pub mod credentials;
+#[cfg(feature = "proxy")]
 pub mod doctor;
+#[cfg(feature = "proxy")]
 pub mod emulator;
+#[cfg(feature = "proxy")]
 pub mod exchange;
+#[cfg(feature = "proxy")]
 pub mod framing;
+#[cfg(feature = "proxy")]
 pub mod idempotency;
 pub mod ingo;
+#[cfg(feature = "proxy")]
 pub mod journal;
+#[cfg(feature = "proxy")]
 pub mod lifecycle;
+#[cfg(feature = "proxy")]
 pub mod listener;
+#[cfg(feature = "proxy")]
 pub mod problem;
+#[cfg(feature = "proxy")]
 pub mod retry;
 pub mod secret;
+#[cfg(feature = "proxy")]
 pub mod server;
 pub mod signing;
+#[cfg(feature = "proxy")]
 pub mod telemetry;
+#[cfg(feature = "proxy")]
 pub mod tls;
+#[cfg(feature = "proxy")]
 pub mod traceparent;
+#[cfg(feature = "proxy")]
 pub mod upstream;
+#[cfg(feature = "proxy")]
 pub mod watch;

@@ -43,7 +43,7 @@ impl Secret {
 /// Where the system refuses, or is not Linux, everything goes on without: what then ends in a core dump is for whoever
 /// runs the host to decide (`ulimit -c 0`).
 pub fn keep_out_of_core_dumps() {
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", feature = "proxy"))]
     let _refused = nix::sys::prctl::set_dumpable(false);
 }
 

@@ -7,9 +7,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::Route;
+use super::{Route, moment::utc};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// The longest value that is taken over. Ingo's own identifiers have at most 100 characters (protocol.md §3).
 const MAX_FACT_CHARS: usize = 128;
@@ -245,13 +244,6 @@ impl Facts {
         }
         Ok(true)
     }
-}
-
-/// A moment as RFC 3339 has it, or without its `Z`: the member's name says that it is UTC.
-fn utc(text: &str) -> Option<SystemTime> {
-    let parse = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok();
-    let moment = parse(text).or_else(|| parse(&format!("{text}Z")))?;
-    Some(moment.into())
 }
 
 fn first(slot: &mut Option<String>, value: Option<String>) {

@@ -3,7 +3,9 @@
 //! Such an answer proves that nothing was done. It is recognised by status and message together: a 401 alone proves
 //! nothing, since a caller can provoke one with a `host_uri` that is not allow-listed (protocol.md §3).
 
-use serde::Deserialize;
+use std::collections::HashMap;
+
+use serde_json::value::RawValue;
 
 /// A refusal of Kong's hmac-auth plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -23,21 +25,16 @@ const CANNOT_BE_VERIFIED: &str = "HMAC signature cannot be verified";
 const DOES_NOT_MATCH: &str = "HMAC signature does not match";
 const UNAUTHORIZED: &str = "Unauthorized";
 
-/// Kong's body: one message and, in newer versions, a request id.
-#[derive(Deserialize)]
-struct Body<'a> {
-    #[serde(borrow)]
-    message: std::borrow::Cow<'a, str>,
-}
-
 impl KongRefusal {
     /// What `http` and `body` say together; `None` where it is not Kong that speaks. Older versions answer 403.
     pub fn read(http: u16, body: &[u8]) -> Option<Self> {
         if !matches!(http, 401 | 403) {
             return None;
         }
-        let Body { message } = serde_json::from_slice(body).ok()?;
-        match message.as_ref() {
+        // One message and, in newer versions, a request id.
+        let members: HashMap<String, &RawValue> = serde_json::from_slice(body).ok()?;
+        let message: String = serde_json::from_str(members.get("message")?.get()).ok()?;
+        match message.as_str() {
             SKEW => Some(Self::Skew),
             CANNOT_BE_VERIFIED => Some(Self::CannotBeVerified),
             DOES_NOT_MATCH => Some(Self::DoesNotMatch),

@@ -9,8 +9,10 @@ pub mod contract;
 pub mod diagnosis;
 pub mod facts;
 pub mod kong;
+mod moment;
 pub mod product;
 pub mod route;
+pub mod session;
 pub mod status;
 
 pub use diagnosis::Diagnosis;
