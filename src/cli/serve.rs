@@ -14,7 +14,7 @@ use crate::{
     lifecycle::{Lifecycle, Stage},
     listener::raise_open_files,
     server::{Server, StartError},
-    telemetry::logging,
+    telemetry::{CONFIGURATION_TARGET, PANIC_TARGET, logging},
 };
 
 /// Runs the proxy
@@ -42,7 +42,7 @@ pub(super) fn run(args: &ServeArgs) -> Exit {
     };
     std::panic::set_hook(Box::new(log_panic));
     for warning in &loaded.warnings {
-        tracing::warn!("{warning}");
+        tracing::warn!(target: CONFIGURATION_TARGET, "{warning}");
     }
     warn_of_few_files(&loaded.config);
     let threads = loaded.config.threads;
@@ -143,10 +143,11 @@ fn notify_of_hangups(server: Arc<Notify>) -> Result<(), Exit> {
 fn log_panic(panic: &PanicHookInfo<'_>) {
     match panic.location() {
         Some(at) => tracing::error!(
+            target: PANIC_TARGET,
             file = at.file(),
             line = at.line(),
             "panic: a fault of the proxy; report it with this line"
         ),
-        None => tracing::error!("panic: a fault of the proxy; report it"),
+        None => tracing::error!(target: PANIC_TARGET, "panic: a fault of the proxy; report it"),
     }
 }

@@ -58,7 +58,8 @@ impl Proxy {
     }
 
     /// The answer, or a later one where its `authorized_url` has little time left and a fresh one is wanted: an idempotent
-    /// repeat makes no second session (protocol.md §3). Where that brings none, the caller gets what there is.
+    /// repeat makes no second session (protocol.md §3). It is one attempt, which takes a part of what is left at most; where it
+    /// brings none, the caller gets what there is.
     async fn refreshed(
         &self,
         received: Received,
@@ -66,16 +67,32 @@ impl Proxy {
         patience: &Patience,
         trail: &mut Trail,
     ) -> Received {
+        /// An expired one cannot get worse by waiting, and its caller waits.
+        const SHORTEST: Duration = Duration::from_secs(1);
         let destination = keyed.admitted.destination;
-        let stale = destination.refresh_url_below.is_some_and(|below| {
-            self.url_left(destination, &received)
-                .is_some_and(|left| left < below)
+        let left = self.url_left(destination, &received);
+        let stale = left.filter(|left| {
+            let below = destination.refresh_url_below;
+            below.is_some_and(|below| *left < below)
         });
-        if !stale || patience.left().is_zero() {
+        let Some(left) = stale.filter(|_| !patience.caller_is_gone()) else {
+            return received;
+        };
+        if !destination.upstream.budget().spend() {
             return received;
         }
-        self.metrics.retried(destination.route, Reason::UrlLife);
-        match self.repeat(keyed, patience, trail).await {
+        let hurried = patience.at_most((left / 4).max(SHORTEST));
+        trail.begin_attempt();
+        let result = self.attempt(keyed, &hurried, trail).await;
+        trail.end_attempt(|| attempt_end(&result, destination));
+        match &result {
+            Err(missed) if missed.ended().is_none() => trail.attempts -= 1,
+            result => {
+                self.metrics.attempt(destination.route, result.is_ok());
+                self.metrics.retried(destination.route, Reason::UrlLife);
+            }
+        }
+        match result {
             Ok(fresh) if fresh.is_success() && fresh.facts.has_authorized_url => fresh,
             Ok(_) | Err(_) => received,
         }

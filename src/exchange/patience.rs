@@ -74,6 +74,14 @@ impl Patience {
         (Self { deadline, gone }, tell)
     }
 
+    /// The same, which ends after `time` if not before.
+    pub(super) fn at_most(&self, time: Duration) -> Self {
+        Self {
+            deadline: self.deadline.min(Instant::now() + time),
+            gone: self.gone.clone(),
+        }
+    }
+
     /// Waits for `future`, which writes nothing to Ingo; `finish` where bytes were written before and the exchange goes on
     /// without its caller.
     pub(super) async fn wait<T>(

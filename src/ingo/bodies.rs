@@ -338,6 +338,20 @@ fn each_profile_says_of_each_body_what_its_document_says() {
 }
 
 #[test]
+fn a_body_does_not_decide_how_much_is_said_of_it() {
+    let repeated = "\"city\":1,".repeat(10_000);
+    let body = format!(
+        "{{\"participant_unique_id1\":\"p\",\"recipient_information\":{{{repeated}\"state\":1}}}}"
+    );
+    let expected = [
+        "recipient_information.city text",
+        "recipient_information.city repeated",
+        "recipient_information.state text",
+    ];
+    assert_eq!(found(&body, Profile::Newer), expected);
+}
+
+#[test]
 fn whatever_a_body_holds_is_read_without_a_panic() {
     proptest::proptest!(|(body: Vec<u8>)| {
         check(&body, Profile::Newer);

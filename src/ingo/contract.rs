@@ -296,6 +296,7 @@ impl<'de> Visitor<'de> for Object<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let mut seen = [false; 16];
         let mut given = [false; 16];
+        let mut repeated = [false; 16];
         while let Some(name) = map.next_key_seed(Name)? {
             let known = self
                 .fields
@@ -309,7 +310,10 @@ impl<'de> Visitor<'de> for Object<'_> {
             // Its text, because a number may be larger than any that can be held.
             let value: &RawValue = map.next_value()?;
             if seen[index] {
-                self.findings.push(field.breaks(Rule::Repeated));
+                // Told once, however often: a body must not decide how much is said of it.
+                if !std::mem::replace(&mut repeated[index], true) {
+                    self.findings.push(field.breaks(Rule::Repeated));
+                }
                 continue;
             }
             seen[index] = true;

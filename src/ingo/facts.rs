@@ -3,12 +3,16 @@
 //! Bodies pass through byte for byte whatever is found here. Only fields that may be logged are ever read.
 
 use std::{
+    borrow::Cow,
     fmt,
     time::{Duration, SystemTime},
 };
 
 use super::{Route, moment::utc};
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
+use serde_json::value::RawValue;
 
 /// The longest value that is taken over. Ingo's own identifiers have at most 100 characters (protocol.md §3).
 const MAX_FACT_CHARS: usize = 128;
@@ -127,6 +131,8 @@ pub struct Identity {
     pub is_certain: bool,
 }
 
+/// A `time` beyond this is none.
+const LONGEST_TIME: Duration = Duration::from_secs(600);
 /// An `authorized_url` must be used within this time (protocol.md §3).
 const AUTHORIZED_URL_LIFE: Duration = Duration::from_secs(30);
 
@@ -193,6 +199,8 @@ impl Facts {
             facts: &mut facts,
             place: Place::Top,
         };
+        // A byte order mark is none of JSON's, and hides nothing.
+        let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
         // What was found before a fault stays: an answer cut short still names its status.
         let _fault = members.deserialize(&mut serde_json::Deserializer::from_slice(body));
         facts
@@ -226,15 +234,16 @@ impl Facts {
             (b"time", Place::Top) => {
                 let text = map.next_value_seed(Scalar)?;
                 let seconds = text.and_then(|text| text.parse().ok());
-                self.time = seconds.and_then(|s| Duration::try_from_secs_f64(s).ok());
+                let time = seconds.and_then(|s| Duration::try_from_secs_f64(s).ok());
+                // Ingo holds no call for longer than a minute: what says so is no time.
+                self.time = time.filter(|time| *time <= LONGEST_TIME);
             }
             (b"host_uri", Place::Top) => {
                 map.next_value::<IgnoredAny>()?;
                 self.has_host_uri = true;
             }
             (b"authorized_url", Place::Data) => {
-                map.next_value::<IgnoredAny>()?;
-                self.has_authorized_url = true;
+                self.has_authorized_url = map.next_value::<&RawValue>()?.get().starts_with('"');
             }
             (b"authorized_url_expiration_utc", Place::Data) => {
                 let text = map.next_value_seed(Scalar)?;
@@ -279,10 +288,18 @@ impl<'de> Visitor<'de> for Members<'_> {
                 continue;
             }
             match self.place.below(&name) {
-                Some(place) => map.next_value_seed(Members {
-                    facts: self.facts,
-                    place,
-                })?,
+                Some(place) => {
+                    let json: &RawValue = map.next_value()?;
+                    let members = Members {
+                        facts: &mut *self.facts,
+                        place,
+                    };
+                    if json.get().starts_with('{') {
+                        members
+                            .deserialize(&mut serde_json::Deserializer::from_str(json.get()))
+                            .ok();
+                    }
+                }
                 None => {
                     map.next_value::<IgnoredAny>()?;
                 }
@@ -344,60 +361,31 @@ impl Visitor<'_> for Name {
     }
 }
 
-/// A string or number as text, cut at [`MAX_FACT_CHARS`]; anything else is nothing.
+/// A string or number as text, cut at [`MAX_FACT_CHARS`]; anything else is nothing, and ends no reading: not a number that no type
+/// holds, nor a lone surrogate.
 struct Scalar;
 
 impl<'de> DeserializeSeed<'de> for Scalar {
     type Value = Option<String>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_any(self)
+        let json: &RawValue = Deserialize::deserialize(deserializer)?;
+        Ok(scalar(json.get()))
     }
 }
 
-impl<'de> Visitor<'de> for Scalar {
-    type Value = Option<String>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any JSON value")
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Self::Value, E> {
-        Ok(Some(value.chars().take(MAX_FACT_CHARS).collect()))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
-        Ok(Some(value.to_string()))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
-        Ok(Some(value.to_string()))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Self::Value, E> {
-        Ok(Some(value.to_string()))
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(None)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        while map
-            .next_entry::<IgnoredAny, IgnoredAny>()
-            .map_err(|_| A::Error::custom("unreadable member"))?
-            .is_some()
-        {}
-        Ok(None)
+fn scalar(json: &str) -> Option<String> {
+    match json.as_bytes().first()? {
+        b'"' => {
+            let text: Cow<'_, str> = serde_json::from_str(json).ok()?;
+            Some(text.chars().take(MAX_FACT_CHARS).collect())
+        }
+        // 100.0 is 100, as it is to whoever reads numbers.
+        b'-' | b'0'..=b'9' => match json.parse::<f64>().ok().filter(|number| number.is_finite()) {
+            Some(number) if number.abs() < 9e15 => Some(number.to_string()),
+            _ => Some(json.chars().take(MAX_FACT_CHARS).collect()),
+        },
+        _ => None,
     }
 }
 
@@ -408,7 +396,13 @@ impl<'de> DeserializeSeed<'de> for Scalars {
     type Value = Vec<String>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_any(self)
+        let json: &RawValue = Deserialize::deserialize(deserializer)?;
+        let several = json.get().starts_with(['[', '{']);
+        if !several {
+            return Ok(scalar(json.get()).into_iter().collect());
+        }
+        let read = serde_json::Deserializer::from_str(json.get()).deserialize_any(self);
+        Ok(read.unwrap_or_default())
     }
 }
 
@@ -416,7 +410,7 @@ impl<'de> Visitor<'de> for Scalars {
     type Value = Vec<String>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any JSON value")
+        f.write_str("an array or an object")
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
@@ -425,30 +419,6 @@ impl<'de> Visitor<'de> for Scalars {
             values.extend(value);
         }
         Ok(values)
-    }
-
-    fn visit_str<E: Error>(self, value: &str) -> Result<Self::Value, E> {
-        Scalar.visit_str(value).map(|one| one.into_iter().collect())
-    }
-
-    fn visit_u64<E: Error>(self, value: u64) -> Result<Self::Value, E> {
-        Ok(vec![value.to_string()])
-    }
-
-    fn visit_i64<E: Error>(self, value: i64) -> Result<Self::Value, E> {
-        Ok(vec![value.to_string()])
-    }
-
-    fn visit_f64<E: Error>(self, value: f64) -> Result<Self::Value, E> {
-        Ok(vec![value.to_string()])
-    }
-
-    fn visit_bool<E: Error>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(Vec::new())
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
-        Ok(Vec::new())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
@@ -539,6 +509,23 @@ mod tests {
         let none = Facts::read(br#"{"status":100,"data":{},"time":-1}"#);
         assert_eq!(none.authorized_url_left(Duration::ZERO, now), None);
         assert_eq!(none.time, None);
+    }
+
+    #[test]
+    fn an_odd_value_hides_nothing_that_stands_behind_it() {
+        for body in [
+            r#"{"data":{"authorized_url":"u"},"time":1e999,"status":100}"#,
+            r#"{"data":{"transaction_id":"\ud800"},"status":100}"#,
+            r#"{"data":1e999,"time":1e18,"status":"100"}"#,
+            r#"{"participant_unique_id1":-1e999,"status":100.0}"#,
+            "\u{feff}{\"status\":100}",
+        ] {
+            let facts = Facts::read(body.as_bytes());
+            assert_eq!(facts.status.as_deref(), Some("100"), "{body}");
+            assert_eq!(facts.time, None, "{body}");
+        }
+        let null = Facts::read(br#"{"status":100,"data":{"authorized_url":null}}"#);
+        assert!(!null.has_authorized_url);
     }
 
     #[test]

@@ -24,7 +24,7 @@ use crate::{
     config::{LoadError, Sources, is_read_at_start, load_with, read_file},
     exchange::Current,
     secret::Secret,
-    telemetry::Metrics,
+    telemetry::{CONFIGURATION_TARGET, Metrics},
     watch::{User, Watched, Watching, Wish},
 };
 
@@ -82,7 +82,7 @@ impl Configured {
         let made = Arc::new(made.map_err(Refused::Unusable)?);
         for warning in &made.loaded.warnings {
             if !former.loaded.warnings.contains(warning) {
-                tracing::warn!("{warning}");
+                tracing::warn!(target: CONFIGURATION_TARGET, "{warning}");
             }
         }
         self.current.replace(made.proxy.clone());

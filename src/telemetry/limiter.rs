@@ -61,7 +61,8 @@ pub(super) fn left_out_before() -> Option<u64> {
 
 impl Limiter {
     /// Whether a warning of that kind is written at `now`; `sample` is asked for where it is the first that is not.
-    fn passes(&self, kind: u64, now: Instant, sample: impl FnOnce() -> String) -> bool {
+    /// `tell` has the next one that is written tell of those before.
+    fn passes(&self, kind: u64, now: Instant, tell: bool, sample: impl FnOnce() -> String) -> bool {
         let mut kinds = self.0.lock();
         if kinds.len() >= KINDS && !kinds.contains_key(&kind) {
             return true;
@@ -80,7 +81,9 @@ impl Limiter {
         }
         if kind.written < WRITTEN {
             kind.written += 1;
-            BEFORE.set(std::mem::take(&mut kind.left_out));
+            if tell {
+                BEFORE.set(std::mem::take(&mut kind.left_out));
+            }
             return true;
         }
         if kind.left_out == 0 {
@@ -106,9 +109,22 @@ impl Limiter {
     }
 }
 
+/// Targets of lines that each say something else, or that must not be missed: they are always written.
+const ALWAYS: [&str; 3] = [PANIC, CONFIGURATION, LEFT_OUT];
+/// The target of panics: each has a place of its own.
+pub(crate) const PANIC: &str = "ingo_signing_proxy::panic";
+/// The target of warnings about the configuration: each is another.
+pub(crate) const CONFIGURATION: &str = "ingo_signing_proxy::configuration";
+/// The target of what tells of lines that were left out.
+pub(super) const LEFT_OUT: &str = "ingo_signing_proxy::left_out";
+
 /// A limiter as a filter: shared, so that what it left out can be told.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limiting(pub(super) &'static Limiter);
+pub(super) struct Limiting {
+    pub(super) limiter: &'static Limiter,
+    /// Whether the lines themselves tell what was left out before them.
+    pub(super) lines_tell: bool,
+}
 
 impl<S: Subscriber> Filter<S> for Limiting {
     fn enabled(&self, _metadata: &tracing::Metadata<'_>, _context: &Context<'_, S>) -> bool {
@@ -125,11 +141,15 @@ impl<S: Subscriber> Filter<S> for Limiting {
         let mut kind = DefaultHasher::new();
         event.metadata().callsite().hash(&mut kind);
         (metadata.target(), metadata.file(), metadata.line()).hash(&mut kind);
-        self.0.passes(kind.finish(), Instant::now(), || {
-            let mut message = Message::default();
-            event.record(&mut message);
-            message.0
-        })
+        if ALWAYS.contains(&metadata.target()) {
+            return true;
+        }
+        self.limiter
+            .passes(kind.finish(), Instant::now(), self.lines_tell, || {
+                let mut message = Message::default();
+                event.record(&mut message);
+                message.0
+            })
     }
 }
 
@@ -153,7 +173,7 @@ mod tests {
     fn of_each_kind_some_are_written_in_a_minute_and_the_rest_is_counted() {
         let limiter = Limiter::default();
         let now = Instant::now();
-        let passes = |kind, at| limiter.passes(kind, at, || format!("kind {kind}"));
+        let passes = |kind, at| limiter.passes(kind, at, true, || format!("kind {kind}"));
         let written = (0..25).filter(|_| passes(1, now)).count();
         assert_eq!(written, 10);
         assert_eq!(left_out_before(), None);
@@ -161,14 +181,17 @@ mod tests {
         assert_eq!(limiter.take(now, false), []);
 
         let later = now + WINDOW;
+        // Where lines do not tell, nothing is lost by writing one.
+        assert!(limiter.passes(1, later, false, String::new));
+        assert_eq!(left_out_before(), None);
         assert!(passes(1, later));
         assert_eq!(left_out_before(), Some(15));
         assert_eq!(left_out_before(), None, "told once");
 
         let written = (0..10).filter(|_| passes(1, later)).count();
-        assert_eq!(written, 9, "one was written before");
+        assert_eq!(written, 8, "two were written before");
         let untold = LeftOut {
-            count: 1,
+            count: 2,
             sample: "kind 1".to_owned(),
         };
         assert_eq!(limiter.take(later, false), []);

@@ -33,7 +33,7 @@ use tracing_subscriber::{
     reload,
 };
 
-use super::limiter::{LeftOut, Limiter, Limiting, left_out_before};
+use super::limiter::{LEFT_OUT, LeftOut, Limiter, Limiting, left_out_before};
 use crate::config::LogFormat;
 
 /// Modules of this program; everything else is foreign and capped.
@@ -82,6 +82,7 @@ pub fn set_levels(directives: Option<&str>) -> Result<(), String> {
 pub fn tell_left_out(all: bool) {
     for LeftOut { count, sample } in LIMITER.take(Instant::now(), all) {
         tracing::warn!(
+            target: LEFT_OUT,
             count,
             like = sample,
             "more warnings like one above were left out"
@@ -97,7 +98,11 @@ fn has_level(directive: &str) -> bool {
 }
 
 fn filter(directives: &str) -> Option<EnvFilter> {
-    EnvFilter::try_new(directives).ok()
+    // Regular expressions over fields could take any time and memory to build, and there are no spans to have fields.
+    EnvFilter::builder()
+        .with_regex(false)
+        .parse(directives)
+        .ok()
 }
 
 /// Log lines dropped since the start, because standard output was not read fast enough.
@@ -122,13 +127,16 @@ pub fn start(format: Option<LogFormat>, level: &'static str) -> Result<Logging, 
     };
     let levels = filter(&at_start)
         .ok_or("RUST_LOG cannot be read; write levels such as info or ingo_signing_proxy=debug")?;
-    let (levels, handle) = reload::Layer::new(levels);
-    let filter = levels.and(filter_fn(is_within_cap)).and(Limiting(&LIMITER));
     let terminal = io::stdout().is_terminal();
     let pretty = match format {
         Some(format) => format == LogFormat::Pretty,
         None => terminal,
     };
+    let (levels, handle) = reload::Layer::new(levels);
+    let filter = levels.and(filter_fn(is_within_cap)).and(Limiting {
+        limiter: &LIMITER,
+        lines_tell: !pretty,
+    });
     let (writer, guard) = NonBlockingBuilder::default()
         .buffered_lines_limit(WAITING_LINES)
         .lossy(true)

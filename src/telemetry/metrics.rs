@@ -4,7 +4,7 @@ mod readings;
 
 use std::{collections::HashMap, time::Duration};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use prometheus::{
     Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
@@ -68,6 +68,8 @@ pub struct Metrics {
     queue: IntGauge,
     last_reload: IntGauge,
     handshakes_failed: IntCounter,
+    /// Held while a counter takes over what is counted elsewhere.
+    catching_up: Mutex<()>,
     panics: IntCounter,
     dropped_lines: IntCounter,
     dropped_spans: IntCounter,
@@ -274,6 +276,7 @@ impl Metrics {
                 "Bytes of request and answer bodies held now.",
             ),
             queue: register.gauge("queue_length", "Exchanges that wait for their turn now."),
+            catching_up: Mutex::new(()),
             handshakes_failed: register.counter(
                 "inbound_tls_handshakes_failed_total",
                 "TLS handshakes of callers that failed or were too slow.",
@@ -479,6 +482,8 @@ impl Metrics {
             .with_label_values(&[TENANT])
             .set(loaded_at);
         let counter = self.credential_failures.with_label_values(&[TENANT]);
+        // Two scrapers at once must not both add what is new.
+        let _one = self.catching_up.lock();
         counter.inc_by(failures.saturating_sub(counter.get()));
     }
 
@@ -507,6 +512,7 @@ impl Metrics {
     pub fn render(&self, buffered_bytes: usize, queue_length: usize) -> Vec<u8> {
         self.buffered.set(whole(buffered_bytes));
         self.queue.set(whole(queue_length));
+        let _one = self.catching_up.lock();
         let dropped = u64::try_from(logging::dropped_lines()).unwrap_or(u64::MAX);
         self.dropped_lines
             .inc_by(dropped.saturating_sub(self.dropped_lines.get()));

@@ -17,7 +17,10 @@ mod trail;
 /// The one tenant there is until the gateway comes.
 pub(crate) const TENANT: &str = "default";
 
-pub(crate) use self::limiter::WINDOW as REPEATED_WARNINGS_WINDOW;
+pub(crate) use self::limiter::{
+    CONFIGURATION as CONFIGURATION_TARGET, PANIC as PANIC_TARGET,
+    WINDOW as REPEATED_WARNINGS_WINDOW,
+};
 pub use self::{
     metrics::{End, Ends, InFlight, Metrics, Spreads, Tally},
     phases::{Phase, Stopwatch, waits},

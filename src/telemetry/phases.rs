@@ -58,15 +58,16 @@ phases! {
 }
 
 impl Phase {
-    /// Whether its time is our work, where nobody says otherwise: finding a pooled connection is, making one is not, and of
-    /// writing a request all is but the waits for room.
+    /// Whether its time is our work, where nobody says otherwise: finding a pooled connection is, making one is not, however it
+    /// ends, and of writing a request all is but the waits for room.
     const fn is_our_work(self) -> bool {
         match self {
-            Self::Authenticate | Self::Validate | Self::Sign | Self::Connect | Self::Send => true,
+            Self::Authenticate | Self::Validate | Self::Sign | Self::Send => true,
             Self::Queue
             | Self::ReadBody
             | Self::RateLimit
             | Self::Backoff
+            | Self::Connect
             | Self::Tls
             | Self::FirstByte
             | Self::ReadResponse
@@ -169,6 +170,11 @@ impl Stopwatch {
         self.own = self.own.saturating_sub(time);
     }
 
+    /// Takes note that of a phase that is no work of ours this much was.
+    pub fn worked(&mut self, time: Duration) {
+        self.own += time;
+    }
+
     /// The part of the whole that was our own work: all but what was spent waiting for Ingo, for the caller, or on purpose.
     pub fn own(&self) -> Duration {
         self.own
@@ -231,6 +237,8 @@ mod tests {
         watch.enter(Phase::Connect);
         assert_eq!(watch.own(), before, "what Ingo takes is not ours");
         let connecting = watch.stop();
+        assert_eq!(watch.own(), before, "neither is a connection that is made");
+        watch.worked(connecting);
         assert_eq!(watch.own(), before + connecting);
         watch.waited(connecting);
         assert_eq!(watch.own(), before);

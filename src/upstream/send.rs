@@ -167,14 +167,16 @@ impl Upstream {
             .map_err(NotConnected::CircuitOpen)?;
         let endpoint = self.endpoint(freshness);
         let pool = self.pool.now();
+        // Also while a connection is made, which is open before it can be used.
+        let busy = self.connections.busy();
         let found = match pool.reused_http_session(endpoint).await {
             Some(pooled) => Ok((pooled, true)),
             // Boxed: connecting is rare and its future large.
             None => Box::pin(pool.get_http_session(endpoint)).await,
         };
         let connecting = progress.stopwatch.stop();
-        if !matches!(found, Ok((_, true))) {
-            progress.stopwatch.waited(connecting);
+        if matches!(found, Ok((_, true))) {
+            progress.stopwatch.worked(connecting);
         }
         let (mut session, reused) = match found {
             Ok(found) => {
@@ -211,7 +213,7 @@ impl Upstream {
                 .reassign(Phase::Connect, Phase::Tls, spent);
         }
         Ok(Connection {
-            _busy: self.connections.busy(),
+            _busy: busy,
             session,
             pool,
             endpoint,

@@ -37,6 +37,11 @@ fn levels_are_set_while_it_runs_and_back_to_those_of_the_start() {
     let at_start = "ingo_signing_proxy::access=off,info\n";
     assert_eq!(ask(&proxy, "GET", "").text(), at_start);
     assert_eq!(proxy.post(&Post::new(session("one"))).status, 200);
+    // Its line would be written after its answer, and counts as running until then.
+    proxy.metrics_become(|m| {
+        m.sum("ingo_proxy_exchanges_total", &[]) == 1.0
+            && m.sum("ingo_proxy_exchanges_in_flight", &[]) == 0.0
+    });
 
     let answer = ask(&proxy, "PUT", "info\n");
     assert_eq!((answer.status, answer.text().as_str()), (200, "info\n"));

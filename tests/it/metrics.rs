@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::support::{Gate, Metrics, Post, Proxy, Reply, Upstream, session};
+use crate::support::{Gate, Metrics, Post, Proxy, Reply, Upstream, session, tls::Authority};
 
 const ROUTE: (&str, &str) = ("route", "create_session");
 
@@ -95,6 +95,27 @@ fn making_a_connection_is_no_work_of_ours_and_finding_one_is() {
             own(line, found)
         );
     }
+}
+
+#[test]
+fn a_connection_that_is_never_made_is_no_work_of_ours() {
+    // It takes connections and says nothing: no TLS handshake ever ends.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let ca = directory.path().join("ca.pem");
+    std::fs::write(&ca, Authority::fresh().pem).unwrap();
+    let url = format!("https://{}", silent.local_addr().unwrap());
+    let proxy = Proxy::to_url(&url)
+        .yaml(&format!("upstream: {{ca_file: {}}}\n", ca.display()))
+        .start();
+    let post = Post::new(session("p")).header("Ingo-Proxy-Timeout", "0.5");
+    assert_eq!(proxy.post(&post).status, 503);
+    let line = proxy.access_lines(1).remove(0);
+    let (whole, own) = (
+        seconds(&line, "duration_seconds"),
+        seconds(&line, "overhead_seconds"),
+    );
+    assert!(whole >= 0.5 && own < whole / 10.0, "{line:#}");
 }
 
 #[test]
