@@ -1,11 +1,18 @@
-//! Create Session as types (protocol.md §3): what is asked and what is answered, for a service that signs for itself.
+//! Create Session as types: what is asked and what is answered, for a service that signs for itself. Fields, lengths and words are those
+//! of Ingo's API reference and integration guide as collected in `docs/protocol.md` §3, statuses those of its §4.
 //!
 //! The proxy itself never makes a body of these: what a caller sent is what is digested and sent.
 
-use serde::ser::{Serialize, SerializeMap as _, Serializer};
+use std::fmt;
+
+use serde::{
+    de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor},
+    ser::{Serialize, SerializeMap as _, Serializer},
+};
 use serde_json::Value;
 
-/// Defines a type whose members are left out where they are `None`.
+/// Defines a type whose members are left out where they are `None`. By hand, because serde's derive is as many crates again as all
+/// else that the library needs.
 macro_rules! members {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)+ }) => {
         $(#[$doc])*
@@ -21,6 +28,36 @@ macro_rules! members {
                     map.serialize_entry(stringify!($field), value)?;
                 })+
                 map.end()
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            /// Members that are not known are passed over: Ingo adds some over time. Of one that is repeated the last counts.
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Members;
+
+                impl<'de> Visitor<'de> for Members {
+                    type Value = $name;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str("an object")
+                    }
+
+                    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<$name, A::Error> {
+                        let mut read = $name::default();
+                        while let Some(name) = map.next_key::<String>()? {
+                            match name.as_str() {
+                                $(stringify!($field) => read.$field = map.next_value()?,)+
+                                _ => {
+                                    map.next_value::<IgnoredAny>()?;
+                                }
+                            }
+                        }
+                        Ok(read)
+                    }
+                }
+
+                deserializer.deserialize_map(Members)
             }
         }
     };
@@ -114,8 +151,8 @@ pub struct Session {
     pub participant_unique_id2: Option<String>,
 }
 
-impl std::fmt::Debug for Session {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
             .field("session_identifier", &self.session_identifier)
             .finish_non_exhaustive()
@@ -188,6 +225,10 @@ mod tests {
             r#"{"participant_unique_id1":"p-1","recipient_information":{"first_name":"Ada","last_name":"Lovelace","address_line1":"1 Main St","city":"Atlanta","state":"GA","zip_code":"30313"}}"#
         );
         assert_eq!(check(body.as_bytes(), Profile::Older), []);
+        let with_more = body.replacen('{', r#"{"a_field_of_tomorrow":[1],"host_uri":null,"#, 1);
+        let read: CreateSession = serde_json::from_str(&with_more).expect("an object");
+        assert_eq!(read, asked);
+        assert!(serde_json::from_str::<CreateSession>("[]").is_err());
     }
 
     #[test]
