@@ -35,6 +35,9 @@ pub(crate) struct DemoArgs {
     /// Health listener
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9646")]
     health_listen: SocketAddr,
+    /// Admin listener, with the status page; port 0 lets the system choose
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    admin_listen: SocketAddr,
     /// Emulated Ingo
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8647")]
     emulator_listen: SocketAddr,
@@ -47,6 +50,7 @@ pub(super) fn run(args: &DemoArgs) -> Exit {
     let exposed = [
         args.listen,
         args.health_listen,
+        args.admin_listen,
         args.emulator_listen,
         args.control_listen,
     ];
@@ -96,6 +100,7 @@ async fn demonstrate(args: &DemoArgs) -> Result<(), Exit> {
     let shown = Shown {
         proxy: addresses.proxy.to_string(),
         health: addresses.health.to_string(),
+        admin: (addresses.admin.as_ref()).map_or_else(String::new, ToString::to_string),
         emulator: emulator.addresses().gateway.to_string(),
         control: emulator
             .addresses()
@@ -119,7 +124,7 @@ async fn demonstrate(args: &DemoArgs) -> Result<(), Exit> {
 /// A port that is taken, in nearly all cases.
 fn refused(error: impl Display) -> Exit {
     complain(&format_args!(
-        "{error} (the demonstration's addresses are set by --listen, --health-listen, --emulator-listen and --control-listen; port 0 lets the system choose)"
+        "{error} (the demonstration's addresses are set by --listen, --health-listen, --admin-listen, --emulator-listen and --control-listen; port 0 lets the system choose)"
     ));
     Exit::System
 }
@@ -139,6 +144,11 @@ fn sources(args: &DemoArgs, gateway: SocketAddr) -> Sources {
                 "listeners.health.address",
                 "--health-listen",
                 args.health_listen.to_string(),
+            ),
+            flag(
+                "listeners.admin.address",
+                "--admin-listen",
+                args.admin_listen.to_string(),
             ),
             flag(
                 "upstream.url",
@@ -165,6 +175,7 @@ fn sources(args: &DemoArgs, gateway: SocketAddr) -> Sources {
 struct Shown {
     proxy: String,
     health: String,
+    admin: String,
     emulator: String,
     control: String,
 }
@@ -178,6 +189,7 @@ impl fmt::Display for Shown {
         let Self {
             proxy,
             health,
+            admin,
             emulator,
             control,
         } = self;
@@ -187,6 +199,7 @@ impl fmt::Display for Shown {
             "\
 the proxy           http://{proxy}    plain JSON in, signed requests to Ingo out
   health, metrics   http://{health}    /livez /readyz /metrics
+  status page       http://{admin}/    for a browser on this host
 an emulated Ingo    http://{emulator}    verifies every signature; made-up credentials, nothing leaves this host
   its controls      http://{control}    /faults /ledger /sessions
 
