@@ -48,6 +48,9 @@
 //! Pingora, tokio or any configuration. `examples/sign_and_post.rs` signs and posts a Create Session with them, and README.md says how
 //! one goes from the sidecar to the library, or back.
 
+#[macro_use]
+mod words;
+
 #[cfg(feature = "proxy")]
 pub mod admin;
 #[cfg(feature = "proxy")]

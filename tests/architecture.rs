@@ -13,6 +13,7 @@ use std::{
 
 /// Each module and the modules of this crate that it may use. A module may use only those that stand above it.
 const LAYERS: &[(&str, &[&str])] = &[
+    ("words", &[]),
     ("secret", &[]),
     ("clock", &[]),
     ("signing", &["secret"]),

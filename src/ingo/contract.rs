@@ -21,47 +21,30 @@ pub enum Profile {
     Older,
 }
 
-macro_rules! rules {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal;)+) => {
-        /// What a field breaks. The names are label values of `validation_findings_total`.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum Rule {
-            $($(#[$doc])* $variant,)+
-        }
-
-        impl Rule {
-            /// Every rule.
-            pub const ALL: &[Self] = &[$(Self::$variant,)+];
-
-            /// The label value.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $name,)+ }
-            }
-        }
-    };
-}
-
-rules! {
-    /// It is missing, null or empty, and must not be.
-    Required = "required";
-    /// It is no string.
-    Text = "text";
-    /// It is no object.
-    Object = "object";
-    /// It has too many characters.
-    Length = "length";
-    /// It is none of the documented locales.
-    Locale = "locale";
-    /// It is no scheme and host.
-    HostUri = "host_uri";
-    /// It is no US state, territory or military mail state, as two capital letters.
-    State = "state";
-    /// It is neither `NNNNN` nor `NNNNN-NNNN`.
-    ZipCode = "zip_code";
-    /// It has something other than digits.
-    Digits = "digits";
-    /// It stands there more than once, and which one Ingo takes is not known.
-    Repeated = "repeated";
+words! {
+    /// What a field breaks. The names are label values of `validation_findings_total`.
+    Rule {
+        /// It is missing, null or empty, and must not be.
+        Required = "required";
+        /// It is no string.
+        Text = "text";
+        /// It is no object.
+        Object = "object";
+        /// It has too many characters.
+        Length = "length";
+        /// It is none of the documented locales.
+        Locale = "locale";
+        /// It is no scheme and host.
+        HostUri = "host_uri";
+        /// It is no US state, territory or military mail state, as two capital letters.
+        State = "state";
+        /// It is neither `NNNNN` nor `NNNNN-NNNN`.
+        ZipCode = "zip_code";
+        /// It has something other than digits.
+        Digits = "digits";
+        /// It stands there more than once, and which one Ingo takes is not known.
+        Repeated = "repeated";
+    }
 }
 
 /// A field that breaks a rule.

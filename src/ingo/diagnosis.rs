@@ -4,41 +4,24 @@
 
 use super::KongRefusal;
 
-macro_rules! findings {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal;)+) => {
-        /// What a refusal comes from. The names are label values of `diagnoses_total`.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Diagnosis {
-            $($(#[$doc])* $variant,)+
-        }
-
-        impl Diagnosis {
-            /// Every finding.
-            pub const ALL: &[Self] = &[$(Self::$variant,)+];
-
-            /// The label value.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $name,)+ }
-            }
-        }
-    };
-}
-
-findings! {
-    /// The date was missing or too far off.
-    ClockSkew = "clock_skew";
-    /// The secret is not the one that goes with the username; or something on the way changed the request.
-    SignatureMismatch = "signature_mismatch";
-    /// The same, less than two minutes after the secret was replaced: Ingo may not know the new one yet, or the file has another.
-    CredentialRotated = "credential_rotated";
-    /// The username is unknown to the gateway, or may not use this algorithm.
-    CredentialUnknown = "credential_unknown";
-    /// Something on the way removed `Authorization`.
-    AuthorizationMissing = "authorization_missing";
-    /// The `host_uri` of the request is not allow-listed at Ingo (protocol.md §3).
-    HostUri = "host_uri";
-    /// It cannot be known.
-    Unknown = "unknown";
+words! {
+    /// What a refusal comes from. The names are label values of `diagnoses_total`.
+    Diagnosis {
+        /// The date was missing or too far off.
+        ClockSkew = "clock_skew";
+        /// The secret is not the one that goes with the username; or something on the way changed the request.
+        SignatureMismatch = "signature_mismatch";
+        /// The same, less than two minutes after the secret was replaced: Ingo may not know the new one yet, or the file has another.
+        CredentialRotated = "credential_rotated";
+        /// The username is unknown to the gateway, or may not use this algorithm.
+        CredentialUnknown = "credential_unknown";
+        /// Something on the way removed `Authorization`.
+        AuthorizationMissing = "authorization_missing";
+        /// The `host_uri` of the request is not allow-listed at Ingo (protocol.md §3).
+        HostUri = "host_uri";
+        /// It cannot be known.
+        Unknown = "unknown";
+    }
 }
 
 /// What is known of a request that was refused, besides the answer.

@@ -94,56 +94,27 @@ pub struct Policy {
     pub backoff: Backoff,
 }
 
-/// Why an attempt is repeated. The names are label values of `retries_total`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Reason {
-    /// No connection was made.
-    Unconnected,
-    /// The connection broke, or the answer could not be read.
-    Unanswered,
-    /// No answer came in time.
-    TimedOut,
-    /// The answer said to come back: 429, 502, 503, 504.
-    HttpStatus,
-    /// The body's status is a system failure of Ingo's (5xx).
-    IngoStatus,
-    /// The first request is still being processed (104).
-    Pending,
-    /// The signing clock was corrected.
-    ClockSkew,
-    /// There is another credential to sign with.
-    Credential,
-    /// The `authorized_url` of the answer had too little time left.
-    UrlLife,
-}
-
-impl Reason {
-    /// Every reason.
-    pub const ALL: [Self; 9] = [
-        Self::Unconnected,
-        Self::Unanswered,
-        Self::TimedOut,
-        Self::HttpStatus,
-        Self::IngoStatus,
-        Self::Pending,
-        Self::ClockSkew,
-        Self::Credential,
-        Self::UrlLife,
-    ];
-
-    /// The label value.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Unconnected => "unconnected",
-            Self::Unanswered => "unanswered",
-            Self::TimedOut => "timed_out",
-            Self::HttpStatus => "http_status",
-            Self::IngoStatus => "ingo_status",
-            Self::Pending => "pending",
-            Self::ClockSkew => "clock_skew",
-            Self::Credential => "credential",
-            Self::UrlLife => "url_life",
-        }
+words! {
+    /// Why an attempt is repeated. The names are label values of `retries_total`.
+    Reason {
+        /// No connection was made.
+        Unconnected = "unconnected";
+        /// The connection broke, or the answer could not be read.
+        Unanswered = "unanswered";
+        /// No answer came in time.
+        TimedOut = "timed_out";
+        /// The answer said to come back: 429, 502, 503, 504.
+        HttpStatus = "http_status";
+        /// The body's status is a system failure of Ingo's (5xx).
+        IngoStatus = "ingo_status";
+        /// The first request is still being processed (104).
+        Pending = "pending";
+        /// The signing clock was corrected.
+        ClockSkew = "clock_skew";
+        /// There is another credential to sign with.
+        Credential = "credential";
+        /// The `authorized_url` of the answer had too little time left.
+        UrlLife = "url_life";
     }
 }
 

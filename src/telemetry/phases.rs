@@ -8,53 +8,36 @@ use std::{
 
 use super::intervals::{Interval, Intervals};
 
-macro_rules! phases {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal;)+) => {
-        /// A part of an exchange. The names are label values of `phase_duration_seconds`.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Phase {
-            $($(#[$doc])* $variant,)+
-        }
-
-        impl Phase {
-            /// Every phase, in the order in which an exchange meets them.
-            pub const ALL: &[Self] = &[$(Self::$variant,)+];
-
-            /// The label value.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $name,)+ }
-            }
-        }
-    };
-}
-
-phases! {
-    /// Who asks: whether a browser does, and under which name.
-    Authenticate = "authenticate";
-    /// Checking what came: the request's head and JSON, and what Ingo's answer says of itself.
-    Validate = "validate";
-    /// Waiting for a turn, or for another exchange with the same key.
-    Queue = "queue";
-    /// Reading the caller's body.
-    ReadBody = "read_body";
-    /// Waiting for the outbound rate limit.
-    RateLimit = "rate_limit";
-    /// Waiting between two attempts.
-    Backoff = "backoff";
-    /// Digest, signing string, MAC, and building the request.
-    Sign = "sign";
-    /// Taking a pooled connection or making one: resolution and TCP.
-    Connect = "connect";
-    /// The TLS handshake of a new connection.
-    Tls = "tls";
-    /// Writing the request.
-    Send = "send";
-    /// Waiting for the head of Ingo's answer.
-    FirstByte = "first_byte";
-    /// Reading the rest of Ingo's answer.
-    ReadResponse = "read_response";
-    /// Writing the answer to the caller.
-    WriteAnswer = "write_answer";
+words! {
+    /// A part of an exchange. The names are label values of `phase_duration_seconds`.
+    Phase {
+        /// Who asks: whether a browser does, and under which name.
+        Authenticate = "authenticate";
+        /// Checking what came: the request's head and JSON, and what Ingo's answer says of itself.
+        Validate = "validate";
+        /// Waiting for a turn, or for another exchange with the same key.
+        Queue = "queue";
+        /// Reading the caller's body.
+        ReadBody = "read_body";
+        /// Waiting for the outbound rate limit.
+        RateLimit = "rate_limit";
+        /// Waiting between two attempts.
+        Backoff = "backoff";
+        /// Digest, signing string, MAC, and building the request.
+        Sign = "sign";
+        /// Taking a pooled connection or making one: resolution and TCP.
+        Connect = "connect";
+        /// The TLS handshake of a new connection.
+        Tls = "tls";
+        /// Writing the request.
+        Send = "send";
+        /// Waiting for the head of Ingo's answer.
+        FirstByte = "first_byte";
+        /// Reading the rest of Ingo's answer.
+        ReadResponse = "read_response";
+        /// Writing the answer to the caller.
+        WriteAnswer = "write_answer";
+    }
 }
 
 impl Phase {

@@ -51,31 +51,17 @@ pub struct Trail {
     pub trace: Option<Box<Trace>>,
 }
 
-/// How an exchange ended. The names are label values of `exchanges_total`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The caller got Ingo's answer.
-    Answered,
-    /// The proxy refused: nothing was sent.
-    Rejected,
-    /// The proxy could not bring an answer.
-    Failed,
-    /// The caller was gone before the answer was written.
-    Aborted,
-}
-
-impl Outcome {
-    /// Every outcome.
-    pub const ALL: [Self; 4] = [Self::Answered, Self::Rejected, Self::Failed, Self::Aborted];
-
-    /// The label value.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Answered => "answered",
-            Self::Rejected => "rejected",
-            Self::Failed => "failed",
-            Self::Aborted => "aborted",
-        }
+words! {
+    /// How an exchange ended. The names are label values of `exchanges_total`.
+    Outcome {
+        /// The caller got Ingo's answer.
+        Answered = "answered";
+        /// The proxy refused: nothing was sent.
+        Rejected = "rejected";
+        /// The proxy could not bring an answer.
+        Failed = "failed";
+        /// The caller was gone before the answer was written.
+        Aborted = "aborted";
     }
 }
 

@@ -160,7 +160,7 @@ impl Metrics {
         for (route, ends) in tally.0.iter_mut().enumerate() {
             for outcome in Outcome::ALL {
                 for class in 0..STATUS_CLASSES.len() {
-                    let cell = (route * Outcome::ALL.len() + outcome as usize)
+                    let cell = (route * Outcome::ALL.len() + *outcome as usize)
                         * STATUS_CLASSES.len()
                         + class;
                     let Some(counter) = self.exchanges.made(cell) else {
