@@ -158,6 +158,7 @@ fn what_is_not_sampled_is_not_sent_and_its_trace_is_told_all_the_same() {
         .yaml(&collector.yaml("  sample_ratio: 0\n"))
         .start();
     proxy.post(&Post::new(session("p-1")));
+    proxy.access_lines(1);
     proxy.post(&traced("00"));
     let lines = proxy.access_lines(2);
     assert!(lines[0]["trace_id"].is_string());
@@ -464,7 +465,9 @@ fn where_tracing_is_off_a_callers_trace_is_told_and_passed_on_and_none_is_begun(
     let proxy = Proxy::to(&upstream).yaml(yaml).start();
     let later = format!("01-{TRACE}-{CALLERS_SPAN}-ff-more");
     proxy.post(&Post::new(session("p")).header("traceparent", later));
+    proxy.access_lines(1);
     proxy.post(&Post::new(session("p")));
+    proxy.access_lines(2);
     let problem = proxy
         .post(&Post::new("not json"))
         .is_problem(400, "body_not_json", "no");
