@@ -42,8 +42,7 @@ impl Health {
 
     fn metrics(&self) -> Page {
         let proxy = &self.current.load();
-        for destination in &proxy.routes {
-            let upstream = &destination.upstream;
+        for upstream in proxy.upstreams() {
             proxy.metrics.upstream(
                 upstream.name(),
                 upstream.circuit_open(),
@@ -85,17 +84,7 @@ impl Health {
         match proxy.lifecycle.stage() {
             Stage::Serving => {
                 let mut text = "ok\n".to_owned();
-                let reload = proxy.metrics.last_reload_failed().then(|| {
-                    "the configuration was not reloaded, the one before stays in use; the log says why"
-                        .to_owned()
-                });
-                for trouble in proxy
-                    .rotation
-                    .troubles()
-                    .into_iter()
-                    .chain(proxy.tls.troubles())
-                    .chain(reload)
-                {
+                for trouble in proxy.troubles() {
                     text.push_str("warning: ");
                     text.push_str(&trouble);
                     text.push('\n');

@@ -76,6 +76,30 @@ pub struct Config {
     pub tracing: Option<Tracing>,
 }
 
+impl Config {
+    /// Where each secret is read from that a call to Ingo needs, by name.
+    pub fn secrets(&self) -> Vec<(&'static str, &SecretSource)> {
+        let credentials = &self.credentials;
+        let next = credentials.next.as_ref().map(|next| &next.secret);
+        let keys = match &self.safety.idempotency {
+            Idempotency::Generate => None,
+            Idempotency::Derive { secret } => Some(secret),
+        };
+        let proxy = self.upstream.proxy.as_ref();
+        let named = [
+            ("secret", Some(&credentials.secret)),
+            ("next_secret", next),
+            ("api_key", credentials.api_key.as_ref()),
+            ("idempotency", keys),
+            ("proxy_password", proxy.and_then(ProxyConfig::password)),
+        ];
+        named
+            .into_iter()
+            .filter_map(|(name, source)| Some((name, source?)))
+            .collect()
+    }
+}
+
 /// Where spans go, and of how many traces.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tracing {

@@ -51,6 +51,14 @@ pub enum ProxyCredentials {
 }
 
 impl ProxyConfig {
+    /// Where its password is read from, where that has a place of its own.
+    pub fn password(&self) -> Option<&SecretSource> {
+        match &self.credentials {
+            Some(ProxyCredentials::File { password, .. }) => Some(password),
+            Some(ProxyCredentials::Userinfo(_)) | None => None,
+        }
+    }
+
     /// Whether `origin` is reached through it. Only TLS is: what is in the clear would have to be sent to the proxy instead
     /// of through it. As in Go, the environment's proxy is not asked for the machine itself.
     pub fn serves(&self, origin: &Origin) -> bool {

@@ -5,7 +5,7 @@
 
 use super::report::Step;
 use crate::{
-    config::{Config, Idempotency, ProxyConfig, ProxyCredentials, SecretSource},
+    config::{Config, SecretSource},
     credentials::read_secret,
 };
 
@@ -13,25 +13,11 @@ use crate::{
 const SHORT: usize = 16;
 
 pub(super) fn examine(config: &Config) -> Vec<Step> {
-    let credentials = &config.credentials;
-    let mut steps = vec![step("secret", &credentials.secret)];
-    if let Some(next) = &credentials.next {
-        steps.push(step("next_secret", &next.secret));
-    }
-    if let Some(source) = &credentials.api_key {
-        steps.push(step("api_key", source));
-    }
-    if let Idempotency::Derive { secret } = &config.safety.idempotency {
-        steps.push(step("idempotency", secret));
-    }
-    if let Some(ProxyConfig {
-        credentials: Some(ProxyCredentials::File { password, .. }),
-        ..
-    }) = &config.upstream.proxy
-    {
-        steps.push(step("proxy_password", password));
-    }
-    steps
+    let secrets = config.secrets();
+    secrets
+        .into_iter()
+        .map(|(name, source)| step(name, source))
+        .collect()
 }
 
 fn step(name: &'static str, source: &SecretSource) -> Step {

@@ -82,15 +82,9 @@ impl Proxy {
             return received;
         }
         let hurried = patience.at_most((left / 4).max(SHORTEST));
-        trail.begin_attempt();
-        let result = self.attempt(keyed, &hurried, trail).await;
-        trail.end_attempt(|| attempt_end(&result, destination));
-        match &result {
-            Err(missed) if missed.ended().is_none() => trail.attempts -= 1,
-            result => {
-                self.metrics.attempt(destination.route, result.is_ok());
-                self.metrics.retried(destination.route, Reason::UrlLife);
-            }
+        let (result, ended) = self.counted(keyed, &hurried, trail).await;
+        if ended.is_some() {
+            self.metrics.retried(destination.route, Reason::UrlLife);
         }
         match result {
             Ok(fresh) if fresh.is_success() && fresh.facts.has_authorized_url => fresh,
@@ -141,18 +135,7 @@ impl Proxy {
         let mut remedied = Remedied::default();
         upstream.budget().earn();
         loop {
-            trail.begin_attempt();
-            let result = self.attempt(keyed, patience, trail).await;
-            let ended = match &result {
-                Ok(received) => Some(received.ended()),
-                Err(missed) => missed.ended(),
-            };
-            match ended {
-                Some(_) => self.metrics.attempt(route, result.is_ok()),
-                // It was held back before a connection was asked for, or a byte written: there was no attempt.
-                None => trail.attempts -= 1,
-            }
-            trail.end_attempt(|| attempt_end(&result, destination));
+            let (result, ended) = self.counted(keyed, patience, trail).await;
             best.take(result, route.class());
             let Some(ended) = ended else { break };
             let attempted = Attempted {
@@ -181,6 +164,29 @@ impl Proxy {
             self.metrics.retried(route, reason);
         }
         best.into_result(keyed, trail)
+    }
+
+    /// One attempt, counted and told of, and how it ended; `None` where it was held back before a connection was asked for or
+    /// a byte written, which is no attempt.
+    async fn counted(
+        &self,
+        keyed: &mut Keyed<'_>,
+        patience: &Patience,
+        trail: &mut Trail,
+    ) -> (Result<Received, Missed>, Option<Ended>) {
+        let destination = keyed.admitted.destination;
+        trail.begin_attempt();
+        let result = self.attempt(keyed, patience, trail).await;
+        let ended = match &result {
+            Ok(received) => Some(received.ended()),
+            Err(missed) => missed.ended(),
+        };
+        match ended {
+            Some(_) => self.metrics.attempt(destination.route, result.is_ok()),
+            None => trail.attempts -= 1,
+        }
+        trail.end_attempt(|| attempt_end(&result, destination));
+        (result, ended)
     }
 }
 

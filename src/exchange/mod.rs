@@ -157,6 +157,31 @@ struct Reply {
 }
 
 impl Proxy {
+    /// Each upstream once, in the order of the routes.
+    pub(crate) fn upstreams(&self) -> Vec<&Upstream> {
+        let mut found: Vec<&Arc<Upstream>> = Vec::new();
+        for destination in &self.routes {
+            let upstream = &destination.upstream;
+            if !found.iter().any(|known| Arc::ptr_eq(known, upstream)) {
+                found.push(upstream);
+            }
+        }
+        found.into_iter().map(|upstream| &**upstream).collect()
+    }
+
+    /// What is wrong with files now, a line for each thing. What was read before stays in use, so it is no less ready.
+    pub(crate) fn troubles(&self) -> Vec<String> {
+        let mut troubles = self.rotation.troubles();
+        troubles.extend(self.tls.troubles());
+        if self.metrics.last_reload_failed() {
+            troubles.push(
+                "the configuration was not reloaded, the one before stays in use; the log says why"
+                    .to_owned(),
+            );
+        }
+        troubles
+    }
+
     /// From a request head to Ingo's answer.
     async fn exchange(
         &self,

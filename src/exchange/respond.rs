@@ -76,20 +76,6 @@ pub(super) fn problem(
     trail: &Trail,
 ) -> pingora::Result<(Box<ResponseHeader>, Bytes)> {
     let code = rejection.code;
-    let document = Problem {
-        r#type: format!("urn:{NAME}:problem:{code}"),
-        title: code.title(),
-        status: code.status(),
-        detail: &rejection.detail,
-        code: code.as_str(),
-        sent: rejection.sent.as_str(),
-        exchange_id: trail.exchange_id.as_hyphenated().to_string(),
-        trace_id: trail.trace_id().map(|id| id.to_string()),
-        errors: match &rejection.invalid {
-            Some(invalid) => by_field(invalid, Finding::to_string),
-            None => BTreeMap::new(),
-        },
-    };
     let (mut body, media_type) = match &rejection.invalid {
         Some(invalid) if invalid.in_ingos_form => (
             serde_json::to_vec(&Envelope {
@@ -101,7 +87,23 @@ pub(super) fn problem(
             }),
             "application/json",
         ),
-        _ => (serde_json::to_vec(&document), "application/problem+json"),
+        invalid => (
+            serde_json::to_vec(&Problem {
+                r#type: format!("urn:{NAME}:problem:{code}"),
+                title: code.title(),
+                status: code.status(),
+                detail: &rejection.detail,
+                code: code.as_str(),
+                sent: rejection.sent.as_str(),
+                exchange_id: trail.exchange_id.as_hyphenated().to_string(),
+                trace_id: trail.trace_id().map(|id| id.to_string()),
+                errors: match invalid {
+                    Some(invalid) => by_field(invalid, Finding::to_string),
+                    None => BTreeMap::new(),
+                },
+            }),
+            "application/problem+json",
+        ),
     };
     if let Ok(body) = &mut body {
         body.push(b'\n');

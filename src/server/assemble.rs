@@ -18,10 +18,7 @@ use super::StartError;
 use crate::{
     bounds::{Memory, Turns},
     clock::Clock,
-    config::{
-        Config, Idempotency, Limits, Loaded, ProxyConfig, ProxyCredentials, RouteConfig,
-        SecretSource,
-    },
+    config::{Config, Idempotency, Limits, Loaded, ProxyConfig, RouteConfig, SecretSource},
     credentials::{Rotation, SecretError, pin, read_secret},
     exchange::{Destination, KeySource, Keys, Pace, Proxy, Tls, hosts::Hosts},
     idempotency::Deriver,
@@ -56,7 +53,6 @@ pub(super) struct Process {
 pub(super) struct Assembly {
     pub(super) loaded: Loaded,
     pub(super) proxy: Arc<Proxy>,
-    pub(super) upstreams: Arc<Upstreams>,
     /// The files of `credentials` and of `idempotency`, each for as long as it is in use.
     watching: (Arc<Watching>, Option<Arc<Watching>>),
 }
@@ -75,7 +71,7 @@ impl Assembly {
         if let Some(former) = former {
             check_new_files(config, &former.loaded.config)?;
         }
-        let upstreams = Upstreams::new(config, former.map(|former| &*former.upstreams))?;
+        let upstreams = Upstreams::new(config, former.map(|former| &*former.proxy.tls.upstreams))?;
         check_proxy_password(config)?;
         let (rotation, watched) = credentials(config, rotation, former)?;
         let journal = journal(config, process, former)?;
@@ -105,12 +101,11 @@ impl Assembly {
             configuration: loaded.to_string(),
             tls: Tls {
                 inbound: process.inbound_tls.clone(),
-                upstreams: upstreams.clone(),
+                upstreams,
             },
         };
         Ok(Self {
             proxy: Arc::new(proxy),
-            upstreams,
             loaded,
             watching: (secrets, pinned),
         })
@@ -158,32 +153,11 @@ fn check_new_files(config: &Config, former: &Config) -> Result<(), StartError> {
 
 /// The files besides its own that a configuration names and that may change by a reload.
 fn files(config: &Config) -> Vec<PathBuf> {
-    let credentials = &config.credentials;
-    let next = credentials.next.as_ref().map(|next| &next.secret);
-    let keys = match &config.safety.idempotency {
-        Idempotency::Generate => None,
-        Idempotency::Derive { secret } => Some(secret),
-    };
-    let password = config.upstream.proxy.as_ref().and_then(|proxy| {
-        let Some(ProxyCredentials::File { password, .. }) = &proxy.credentials else {
-            return None;
-        };
-        Some(password)
+    let secrets = config.secrets();
+    let secrets = secrets.iter().filter_map(|(_, source)| match source {
+        SecretSource::File(path) => Some(path),
+        SecretSource::Environment(_) => None,
     });
-    let secrets = [
-        Some(&credentials.secret),
-        next,
-        credentials.api_key.as_ref(),
-        keys,
-        password,
-    ];
-    let secrets = secrets
-        .into_iter()
-        .flatten()
-        .filter_map(|source| match source {
-            SecretSource::File(path) => Some(path),
-            SecretSource::Environment(_) => None,
-        });
     let shown = config.upstream.client_certificate.iter();
     let shown = shown.flat_map(|shown| [&shown.certificate, &shown.key]);
     let files = secrets.chain(shown).chain(&config.upstream.ca_file);
@@ -192,11 +166,8 @@ fn files(config: &Config) -> Vec<PathBuf> {
 
 /// It is read anew for each connection; where it cannot be read at all, this is the time to say so.
 fn check_proxy_password(config: &Config) -> Result<(), SecretError> {
-    if let Some(ProxyConfig {
-        credentials: Some(ProxyCredentials::File { password, .. }),
-        ..
-    }) = &config.upstream.proxy
-    {
+    let proxy = config.upstream.proxy.as_ref();
+    if let Some(password) = proxy.and_then(ProxyConfig::password) {
         read_secret(password)?;
     }
     Ok(())

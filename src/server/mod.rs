@@ -281,7 +281,7 @@ impl Server {
             sampling.spawn(async move { history.keep().await });
             tokio::spawn(for_operators("admin", socket, control).serve(operators));
         }
-        let upstreams = configured.assembly.lock().upstreams.clone();
+        let upstreams = configured.assembly.lock().proxy.tls.upstreams.clone();
         tokio::spawn(async move { upstreams.warm_up().await });
         tokio::spawn(async {
             let mut windows = interval(REPEATED_WARNINGS_WINDOW);

@@ -144,7 +144,7 @@ impl User for File {
         self.dealt_with();
         self.configured.process.metrics.reloaded(true);
         tracing::info!(changed = changed.join(", "), "configuration reloaded");
-        let upstreams = self.configured.assembly.lock().upstreams.clone();
+        let upstreams = self.configured.assembly.lock().proxy.tls.upstreams.clone();
         self.runtime.spawn(async move { upstreams.warm_up().await });
         Ok(())
     }
@@ -178,16 +178,16 @@ impl User for File {
 const HANGS: Duration = Duration::from_secs(10);
 
 /// Asks a proxy to take its configuration anew.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Reload {
     asked: Arc<Asked>,
     metrics: Arc<Metrics>,
     /// `None`: there is nothing that could be read again.
-    watching: Option<Arc<Watching>>,
+    watching: Option<Watching>,
 }
 
 impl Reload {
-    /// Watches the file of `sources`, until all clones of the answer are dropped. To be called within the runtime.
+    /// Watches the file of `sources`, until the answer is dropped. To be called within the runtime.
     pub(super) fn of(configured: &Arc<Configured>, sources: Sources) -> Self {
         let (on_change, held) = {
             let assembly = configured.assembly.lock().clone();
@@ -210,8 +210,7 @@ impl Reload {
         Self {
             asked,
             metrics: configured.process.metrics.clone(),
-            watching: watched
-                .map(|watched| Arc::new(Watching::over("configuration", vec![watched]))),
+            watching: watched.map(|watched| Watching::over("configuration", vec![watched])),
         }
     }
 

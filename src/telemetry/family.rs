@@ -52,6 +52,20 @@ impl Registering<'_> {
         made
     }
 
+    /// A counter of each of `words`, in their order; at zero from the start, so that the first one is an increase.
+    pub(super) fn counter_of_each(
+        &self,
+        name: &str,
+        help: &str,
+        label: &str,
+        words: impl Iterator<Item = &'static str>,
+    ) -> Vec<IntCounter> {
+        let counters = self.counters(name, help, &[label]);
+        words
+            .map(|word| counters.with_label_values(&[word]))
+            .collect()
+    }
+
     pub(super) fn counter(&self, name: &str, help: &str) -> IntCounter {
         let made = IntCounter::new(prefixed(name), help).expect(VALID);
         self.0.register(Box::new(made.clone())).expect(VALID);

@@ -1,25 +1,25 @@
 //! The metrics of product.md, with their handles cached: no exchange looks one up by a string.
 
 mod readings;
+mod scrape;
 
 use std::{collections::HashMap, time::Duration};
 
 use parking_lot::{Mutex, RwLock};
 
 use prometheus::{
-    Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
-    TextEncoder, process_collector::ProcessCollector,
+    Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
+    process_collector::ProcessCollector,
 };
 
 pub use self::readings::{End, Ends, Spreads, Tally};
 use super::{
     Ending, Outcome, Phase, TENANT, Trail,
-    family::{Cells, Registering, VALID, whole},
-    logging,
+    family::{Cells, Registering, VALID},
     problems::Problems,
 };
 use crate::{
-    config::{Buckets, Limits},
+    config::Buckets,
     ingo::{Diagnosis, Facts, Route, contract::Rule, status},
     problem::Code,
     retry::Reason,
@@ -49,14 +49,14 @@ pub struct Metrics {
     responses_known: RwLock<HashMap<(Route, u16), IntCounter>>,
     processing: Cells<HistogramVec, Histogram>,
     url_life: Cells<HistogramVec, Histogram>,
-    diagnoses: Cells<IntCounterVec, IntCounter>,
-    validation: Cells<IntCounterVec, IntCounter>,
+    diagnoses: Vec<IntCounter>,
+    validation: Vec<IntCounter>,
     connections: IntGaugeVec,
     inbound_connections: IntGauge,
     limits: [IntGauge; 3],
     attempts: Cells<IntCounterVec, IntCounter>,
     retries: Cells<IntCounterVec, IntCounter>,
-    rejections: Cells<IntCounterVec, IntCounter>,
+    rejections: Vec<IntCounter>,
     circuits: IntGaugeVec,
     skews: IntGaugeVec,
     unresolved: IntGaugeVec,
@@ -119,31 +119,6 @@ impl Metrics {
             "1 where the configuration in use is the one that was last asked for, 0 where that was refused.",
         );
         last_reload.set(1);
-        let diagnoses = register.counters(
-            "diagnoses_total",
-            "Answers 401 and 403 of Ingo, by what they come from.",
-            &["finding"],
-        );
-        let rejections = register.counters(
-            "rejections_total",
-            "Answers of the proxy itself, by problem code.",
-            &["code"],
-        );
-        // At zero from the start, so that the first one is an increase.
-        for finding in Diagnosis::ALL {
-            let _made = diagnoses.with_label_values(&[finding.as_str()]);
-        }
-        for code in Code::ALL {
-            let _made = rejections.with_label_values(&[code.as_str()]);
-        }
-        let validation = register.counters(
-            "validation_findings_total",
-            "Fields of requests that break a rule of Ingo's documents, by rule.",
-            &["rule"],
-        );
-        for rule in Rule::ALL {
-            let _made = validation.with_label_values(&[rule.as_str()]);
-        }
         Self {
             last_reload,
             bounds: readings::Bounds::of(buckets, &of_phases),
@@ -198,8 +173,18 @@ impl Metrics {
                 ),
                 ROUTES,
             ),
-            diagnoses: Cells::new(diagnoses, Diagnosis::ALL.len()),
-            validation: Cells::new(validation, Rule::ALL.len()),
+            diagnoses: register.counter_of_each(
+                "diagnoses_total",
+                "Answers 401 and 403 of Ingo, by what they come from.",
+                "finding",
+                Diagnosis::ALL.iter().map(|finding| finding.as_str()),
+            ),
+            validation: register.counter_of_each(
+                "validation_findings_total",
+                "Fields of requests that break a rule of Ingo's documents, by rule.",
+                "rule",
+                Rule::ALL.iter().map(|rule| rule.as_str()),
+            ),
             connections: register.gauges(
                 "upstream_connections",
                 "Connections to an upstream that are open, by whether an attempt uses them.",
@@ -266,7 +251,12 @@ impl Metrics {
                 "Secret files that changed and could not be used; counted again each minute while one stays so.",
                 &["tenant"],
             ),
-            rejections: Cells::new(rejections, Code::ALL.len()),
+            rejections: register.counter_of_each(
+                "rejections_total",
+                "Answers of the proxy itself, by problem code.",
+                "code",
+                Code::ALL.iter().map(|code| code.as_str()),
+            ),
             in_flight: Cells::new(
                 register.gauges("exchanges_in_flight", "Exchanges that run now.", &["route"]),
                 ROUTES,
@@ -365,9 +355,7 @@ impl Metrics {
 
     /// Counts a field of a request that breaks a rule.
     pub fn found(&self, rule: Rule) {
-        self.validation
-            .at(rule as usize, |v| v.with_label_values(&[rule.as_str()]))
-            .inc();
+        self.validation[rule as usize].inc();
     }
 
     /// Counts a caller's TLS handshake that failed.
@@ -405,11 +393,7 @@ impl Metrics {
             .at(route, |v| v.with_label_values(&[name]))
             .observe(trail.progress.stopwatch.own().as_secs_f64());
         if let Some(finding) = trail.diagnosis {
-            self.diagnoses
-                .at(finding as usize, |v| {
-                    v.with_label_values(&[finding.as_str()])
-                })
-                .inc();
+            self.diagnoses[finding as usize].inc();
         }
         for (phase, spent) in trail.progress.stopwatch.phases() {
             self.phases[phase as usize].observe(spent.as_secs_f64());
@@ -422,105 +406,6 @@ impl Metrics {
 
     /// Counts an answer of the proxy itself that belongs to no exchange, such as one to a connection over the limit.
     pub fn reject(&self, code: Code) {
-        self.rejections
-            .at(code as usize, |v| v.with_label_values(&[code.as_str()]))
-            .inc();
-    }
-
-    /// Takes over what is known of an upstream, before rendering: label values come from configuration.
-    pub fn upstream(
-        &self,
-        name: &str,
-        circuit_open: bool,
-        clock_skew: Option<i64>,
-        (idle, busy): (usize, usize),
-    ) {
-        for (state, count) in [("idle", idle), ("busy", busy)] {
-            self.connections
-                .with_label_values(&[name, state])
-                .set(whole(count));
-        }
-        self.circuits
-            .with_label_values(&[name])
-            .set(i64::from(circuit_open));
-        if let Some(seconds) = clock_skew {
-            self.skews.with_label_values(&[name]).set(seconds);
-        }
-    }
-
-    /// Takes over the bounds and how many connections callers have, before rendering.
-    pub fn bounds(&self, limits: &Limits, inbound_connections: usize) {
-        let values = [
-            limits.exchanges_in_flight,
-            limits.buffered_bytes,
-            limits.inbound_connections,
-        ];
-        for (gauge, value) in self.limits.iter().zip(values) {
-            gauge.set(whole(value));
-        }
-        self.inbound_connections.set(whole(inbound_connections));
-    }
-
-    /// Takes over what the journal knows of a route, before rendering.
-    pub fn unresolved(&self, route: Route, count: usize) {
-        self.unresolved
-            .with_label_values(&[route.name()])
-            .set(whole(count));
-    }
-
-    /// Takes over when a certificate expires, before rendering.
-    pub fn certificate(&self, certificate: &str, not_after: i64) {
-        self.certificates
-            .with_label_values(&[certificate])
-            .set(not_after);
-    }
-
-    /// Takes over what is known of the credential, before rendering.
-    pub fn credential(&self, loaded_at: u64, failures: u64) {
-        let loaded_at = i64::try_from(loaded_at).unwrap_or(i64::MAX);
-        self.credential_loaded
-            .with_label_values(&[TENANT])
-            .set(loaded_at);
-        let counter = self.credential_failures.with_label_values(&[TENANT]);
-        // Two scrapers at once must not both add what is new.
-        let _one = self.catching_up.lock();
-        counter.inc_by(failures.saturating_sub(counter.get()));
-    }
-
-    /// Takes note of how a reload went. Of upstreams that are there no longer nothing is told any more.
-    pub fn reloaded(&self, successfully: bool) {
-        self.last_reload.set(i64::from(successfully));
-        if successfully {
-            for gauges in [
-                &self.circuits,
-                &self.connections,
-                &self.skews,
-                &self.unresolved,
-                &self.certificates,
-            ] {
-                gauges.reset();
-            }
-        }
-    }
-
-    /// Whether the configuration in use is not the one that was last asked for.
-    pub fn last_reload_failed(&self) -> bool {
-        self.last_reload.get() == 0
-    }
-
-    /// Everything in the Prometheus text format, version 0.0.4.
-    pub fn render(&self, buffered_bytes: usize, queue_length: usize) -> Vec<u8> {
-        self.buffered.set(whole(buffered_bytes));
-        self.queue.set(whole(queue_length));
-        let _one = self.catching_up.lock();
-        let dropped = u64::try_from(logging::dropped_lines()).unwrap_or(u64::MAX);
-        self.dropped_lines
-            .inc_by(dropped.saturating_sub(self.dropped_lines.get()));
-        let mut text = Vec::new();
-        let families = self.registry.gather();
-        TextEncoder::new()
-            .encode(&families, &mut text)
-            .expect("families of a registry have names and at least one sample, and memory takes every byte");
-        text
+        self.rejections[code as usize].inc();
     }
 }

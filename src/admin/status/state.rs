@@ -1,9 +1,6 @@
 //! How things stand: what is wrong, upstreams, limits, credential, certificates, journal.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use super::{
     CLOCKS_APART, EXPIRES_SOON, NEARLY_FULL, View,
@@ -11,19 +8,7 @@ use super::{
     plot::used_bar,
     words::{self, NONE, age, counted},
 };
-use crate::{exchange::Proxy, telemetry::logging, upstream::Upstream};
-
-/// Each upstream once, in the order of the routes.
-fn upstreams_of(proxy: &Proxy) -> Vec<&Upstream> {
-    let mut found: Vec<&Arc<Upstream>> = Vec::new();
-    for destination in &proxy.routes {
-        let upstream = &destination.upstream;
-        if !found.iter().any(|known| Arc::ptr_eq(known, upstream)) {
-            found.push(upstream);
-        }
-    }
-    found.into_iter().map(|upstream| &**upstream).collect()
-}
+use crate::{exchange::Proxy, telemetry::logging};
 
 /// A bound, and how much of it is used.
 struct Limit {
@@ -67,15 +52,8 @@ fn limits_of(proxy: &Proxy) -> [Limit; 4] {
 
 /// What is not as it should be, a line for each thing.
 pub(super) fn warnings(proxy: &Proxy, now: SystemTime) -> Vec<String> {
-    let mut lines = proxy.rotation.troubles();
-    lines.extend(proxy.tls.troubles());
-    if proxy.metrics.last_reload_failed() {
-        lines.push(
-            "the configuration was not reloaded, the one before stays in use; the log says why"
-                .to_owned(),
-        );
-    }
-    for upstream in upstreams_of(proxy) {
+    let mut lines = proxy.troubles();
+    for upstream in proxy.upstreams() {
         if upstream.circuit_open() {
             lines.push(format!(
                 "{} could not be connected to and is left alone for a while; doctor says why",
@@ -235,7 +213,7 @@ pub(super) fn upstreams(html: &mut Html, view: &View) {
             ("", "Through"),
         ],
     );
-    for upstream in upstreams_of(view.proxy) {
+    for upstream in view.proxy.upstreams() {
         html.put("<tr><th scope=\"row\">{}</th>", &[&upstream.name()]);
         match (upstream.circuit_open(), upstream.circuit_open_for()) {
             (false, _) => html.put("<td><span class=\"state good\">closed</span></td>", &[]),

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use prometheus::IntCounter;
+
 use super::{Metrics, ROUTES, STATUS_CLASSES};
 use crate::{
     config::Buckets,
@@ -215,10 +217,8 @@ impl Metrics {
 
     /// How often the proxy itself answered so far, by code, the most frequent first.
     pub fn rejections(&self) -> Vec<(Code, u64)> {
-        let counts = Code::ALL.iter().filter_map(|code| {
-            let counter = self.rejections.made(*code as usize)?;
-            Some((*code, counter.get()))
-        });
+        let counters = self.rejections.iter().map(IntCounter::get);
+        let counts = Code::ALL.iter().copied().zip(counters);
         let mut counts: Vec<_> = counts.filter(|(_, count)| *count > 0).collect();
         counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         counts
