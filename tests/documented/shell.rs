@@ -1,0 +1,398 @@
+//! Runs the `sh` and `console` blocks of every page, in order, as a reader pastes them.
+
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    process::Stdio,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    time::Duration,
+};
+
+use super::{
+    page::{self, Block, Page, Use},
+    place::Place,
+};
+use crate::support::process::is_installed;
+
+/// How long a block may take.
+const BLOCK: Duration = Duration::from_secs(60);
+
+/// Programs that pages use, beside those that every system with bash has.
+const PROGRAMS: [&str; 10] = [
+    "curl", "jq", "openssl", "python3", "ss", "php", "java", "column", "zcat", "git",
+];
+
+/// Pages for someone who has a proxy running.
+const IN_OPERATION: [&str; 4] = [
+    "docs/runbook.md",
+    "docs/observability.md",
+    "docs/reload.md",
+    "docs/doctor.md",
+];
+
+/// Between what two commands of a console print.
+const BETWEEN: char = '\u{1e}';
+
+#[test]
+fn every_command_of_every_page_does_what_the_page_says() {
+    let pages = page::all();
+    let next = AtomicUsize::new(0);
+    let wrong = Mutex::new(Vec::new());
+    let ran = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while let Some(page) = pages.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    match run(page) {
+                        Ok(blocks) => ran.fetch_add(blocks, Ordering::Relaxed),
+                        Err(why) => {
+                            wrong.lock().unwrap().push(why);
+                            0
+                        }
+                    };
+                }
+            });
+        }
+    });
+    let wrong = wrong.into_inner().unwrap();
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n\n"));
+    println!("{} blocks were run", ran.into_inner());
+}
+
+#[test]
+fn what_is_not_run_is_good_shell_all_the_same() {
+    let mut wrong = Vec::new();
+    for page in page::all() {
+        for block in &page.blocks {
+            if block.purpose() != Ok(Use::Excused) {
+                continue;
+            }
+            let script = match block.language.as_str() {
+                "console" => {
+                    commands(&block.content).map(|c| c.into_iter().map(|c| c.typed).collect())
+                }
+                _ => Ok(block.content.clone()),
+            };
+            let script = script.unwrap_or_else(|why| panic!("{}:{}: {why}", page.name, block.line));
+            let ended = crate::support::process::run("bash", &["-n", "-c", &script], b"");
+            if ended.status != Some(0) {
+                wrong.push(format!("{}:{}: {}", page.name, block.line, ended.output()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// Runs a page's blocks; how many were run, or what went wrong where.
+fn run(page: &Page) -> Result<usize, String> {
+    let purposes = page.blocks.iter().map(Block::purpose);
+    if !purposes
+        .into_iter()
+        .any(|p| matches!(p, Ok(Use::Run | Use::RunAndCompare)))
+    {
+        return Ok(0);
+    }
+    let needed = |b: &Block| matches!(b.purpose(), Ok(Use::Run | Use::RunAndCompare));
+    let place = if IN_OPERATION.contains(&page.name.as_str()) {
+        Place::in_operation()
+    } else {
+        Place::new()
+    };
+    let mut ran = 0;
+    for block in page.blocks.iter().filter(|b| needed(b)) {
+        if let Some(missing) = missing(&block.content) {
+            // Later blocks may need what this one makes. Around the harness, which keeps what a passing test prints.
+            let _ = writeln!(
+                std::io::stderr(),
+                "SKIPPED: {missing} is not installed, so {} was not tried from line {} on",
+                page.name,
+                block.line
+            );
+            return Ok(ran);
+        }
+        let result = match block.purpose() {
+            Ok(Use::Run) => sh(&place, &block.content),
+            _ => console(&place, &block.content),
+        };
+        if let Err(why) = result {
+            return Err(format!(
+                "{}:{}: {why}\n{}",
+                page.name,
+                block.line,
+                place.generalised(&place.printed())
+            ));
+        }
+        ran += 1;
+    }
+    Ok(ran)
+}
+
+/// A program that a script names and that is not on this machine.
+fn missing(script: &str) -> Option<&'static str> {
+    let named = |program: &&&str| {
+        let words = script.split(|c: char| {
+            !c.is_ascii_alphanumeric() && c != '-' && c != '_' && c != '.' && c != '/'
+        });
+        words.into_iter().any(|word| word == **program)
+    };
+    let is_missing = |program: &&&str| {
+        let installed = std::env::var_os("PATH").is_some_and(|path| {
+            std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+        });
+        !installed
+    };
+    PROGRAMS.iter().filter(named).find(is_missing).copied()
+}
+
+/// Where variables and the directory are kept from one block to the next.
+fn keep(place: &Place) -> String {
+    let state = place.folder().join("state");
+    format!(
+        "{{ declare -p; printf 'cd %q\\n' \"$PWD\"; }} > '{}'\n",
+        state.display()
+    )
+}
+
+/// Takes up what was kept. In a strict block curl fails on a refusal; in others what it prints is compared.
+fn recall(place: &Place, strict: bool) -> String {
+    let state = place.folder().join("state");
+    let curl = place.folder().join(if strict { "strict" } else { "home" });
+    // Some variables of bash cannot be set, which it says.
+    format!(
+        "source '{}' 2>/dev/null || true\nexport CURL_HOME='{}'\n",
+        state.display(),
+        curl.display()
+    )
+}
+
+/// Runs a block of which each command must succeed.
+fn sh(place: &Place, content: &str) -> Result<(), String> {
+    let content = place.localised(content);
+    let (before, last) = split_last(&content);
+    if let Some(what) = serves(last) {
+        let script = format!("{}{before}{}{last}", recall(place, true), keep(place));
+        return place.serving(what, &script).map_err(|output| {
+            format!(
+                "`{}` did not begin to listen:\n{}",
+                last.trim(),
+                place.generalised(&output)
+            )
+        });
+    }
+    let script = format!(
+        "set -euo pipefail\n{}{content}\n{}",
+        recall(place, true),
+        keep(place)
+    );
+    let (status, output) = bash(place, &script)?;
+    if status == Some(0) {
+        Ok(())
+    } else {
+        Err(format!(
+            "exit status {status:?}:\n{}",
+            place.generalised(&output)
+        ))
+    }
+}
+
+/// Runs a block and compares what its commands print.
+fn console(place: &Place, content: &str) -> Result<(), String> {
+    let commands = commands(content)?;
+    let mut script = recall(place, false);
+    for command in &commands {
+        script.push_str(&place.localised(&command.typed));
+        // `$?` stays what it was for the command after.
+        script.push_str("\ns=$?; printf '\\x1e%s\\x1e' $s; (exit $s)\n");
+    }
+    script.push_str(&keep(place));
+    let (status, output) = bash(place, &script)?;
+    let output = place.generalised(&output);
+    if status != Some(0) {
+        return Err(format!("exit status {status:?}:\n{output}"));
+    }
+    let mut printed = output.split(BETWEEN);
+    for (index, command) in commands.iter().enumerate() {
+        let got = printed.next().unwrap_or_default();
+        let status = printed.next().unwrap_or_default();
+        if !matches(&command.printed, got) {
+            return Err(format!(
+                "`{}` prints, with status {status},\n{got}\nand not\n{}",
+                command.typed.trim(),
+                command.printed
+            ));
+        }
+        let shown = commands
+            .get(index + 1)
+            .is_some_and(|next| next.typed.trim() == "echo $?");
+        if status != "0" && !shown {
+            let typed = command.typed.trim();
+            return Err(format!(
+                "`{typed}` ends with status {status}, which no `echo $?` shows"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// A command of a console, and what stands below it.
+struct Typed {
+    typed: String,
+    printed: String,
+}
+
+/// The commands of a console block: `$ ` begins one, `> ` goes on with it.
+fn commands(content: &str) -> Result<Vec<Typed>, String> {
+    let mut commands: Vec<Typed> = Vec::new();
+    for line in content.lines() {
+        if let Some(typed) = line.strip_prefix("$ ") {
+            commands.push(Typed {
+                typed: format!("{typed}\n"),
+                printed: String::new(),
+            });
+            continue;
+        }
+        let command = commands.last_mut().ok_or("a console begins with `$ `")?;
+        match line.strip_prefix("> ") {
+            Some(more) if command.printed.is_empty() => {
+                command.typed.push_str(&format!("{more}\n"))
+            }
+            _ => command.printed.push_str(&format!("{line}\n")),
+        }
+    }
+    Ok(commands)
+}
+
+/// Whether `got` is what `expected` says: `…` stands for anything within a line, and alone on one for any lines.
+fn matches(expected: &str, got: &str) -> bool {
+    let expected = expected.trim_end();
+    let mut parts = Vec::new();
+    for (number, line) in expected.lines().enumerate() {
+        if number > 0 {
+            parts.push("\n".to_owned());
+        }
+        parts.push(line.trim_end().to_owned());
+    }
+    let lines = |text: &str| {
+        text.lines()
+            .map(str::trim_end)
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    let got = lines(got.trim_end());
+    within(&parts.concat(), &got)
+}
+
+/// Whether the pieces of `pattern` between `…` stand in `text` one after the other, from its beginning to its end.
+fn within(pattern: &str, text: &str) -> bool {
+    let mut pieces = pattern.split('…');
+    let first = pieces.next().unwrap_or_default();
+    let Some(mut rest) = text.strip_prefix(first) else {
+        return false;
+    };
+    let pieces: Vec<_> = pieces.collect();
+    let Some((last, between)) = pieces.split_last() else {
+        return rest.is_empty();
+    };
+    for piece in between {
+        match rest.find(piece) {
+            Some(at) => rest = &rest[at + piece.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+/// What a block's last command serves, where it goes on until it is interrupted.
+fn serves(last: &str) -> Option<&'static str> {
+    let last = last.trim();
+    if last == "make demo" {
+        return Some("demo");
+    }
+    let command = last.split("ingo-signing-proxy ").nth(1)?;
+    let beginning = last.split("ingo-signing-proxy ").next()?;
+    let plain = beginning
+        .split_whitespace()
+        .all(|word| word.contains('=') || word == "\\");
+    if !plain || last.ends_with('&') || last.contains('|') || last.contains("--help") {
+        return None;
+    }
+    let command = command.split_whitespace().next()?;
+    ["serve", "emulator", "demo"]
+        .into_iter()
+        .find(|c| *c == command)
+}
+
+/// The last command of a script, and what stands before it.
+fn split_last(script: &str) -> (&str, &str) {
+    let trimmed = script.trim_end();
+    let mut start = 0;
+    let mut offset = 0;
+    let mut goes_on = false;
+    for line in trimmed.split_inclusive('\n') {
+        if !goes_on && !line.trim().is_empty() && !line.trim_start().starts_with('#') {
+            start = offset;
+        }
+        goes_on = line.trim_end().ends_with('\\');
+        offset += line.len();
+    }
+    trimmed.split_at(start)
+}
+
+/// Runs a script to its end. What it prints goes where a terminal shows it: into one stream. Processes that it leaves behind
+/// hold that open, so it is a file.
+fn bash(place: &Place, script: &str) -> Result<(Option<i32>, String), String> {
+    let printed = tempfile::NamedTempFile::new_in(place.folder()).unwrap();
+    let output = |file: &File| Stdio::from(file.try_clone().unwrap());
+    let mut command = place.command("bash");
+    command
+        .args(["-c", script])
+        .stdin(Stdio::null())
+        .stdout(output(printed.as_file()))
+        .stderr(output(printed.as_file()));
+    let mut child = command.spawn().unwrap();
+    let id = child.id();
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || tell.send(child.wait().unwrap().code()));
+    let status = told.recv_timeout(BLOCK);
+    let said = String::from_utf8_lossy(&fs::read(printed.path()).unwrap()).into_owned();
+    if let Ok(status) = status {
+        return Ok((status, said));
+    }
+    super::place::kill("KILL", id);
+    let said = place.generalised(&said);
+    Err(format!("it did not end within {BLOCK:?}:\n{said}"))
+}
+
+#[test]
+fn what_is_printed_is_compared_but_for_what_is_left_out() {
+    assert!(matches("a…c\n", "abc\n"));
+    assert!(matches("a\n…\nd\n", "a\nb\nc\nd\n"));
+    assert!(!matches("a\n…\nd\n", "a\nb\nc\n"));
+    assert!(!matches("a\n", "a\nb\n"));
+    assert!(
+        !matches("", "said\n"),
+        "what the page does not show is not printed"
+    );
+    assert!(matches("{\"id\":\"…\"}", "{\"id\":\"x\"}"));
+    assert!(!matches("{\"id\":\"…\"}", "{\"id\":1}"));
+}
+
+#[test]
+fn a_wrong_command_and_a_wrong_answer_are_found() {
+    let place = Place::new();
+    assert!(sh(&place, "true\nfalse\ntrue\n").is_err());
+    assert!(sh(&place, "ingo-signing-proxy check --no-such-flag\n").is_err());
+    assert!(
+        sh(&place, "x=1\n").is_ok() && sh(&place, "[ $x = 1 ]\n").is_ok(),
+        "one terminal"
+    );
+    assert!(console(&place, "$ echo a\na\n").is_ok());
+    assert!(console(&place, "$ echo a\nb\n").is_err());
+    assert!(console(&place, "$ false\n").is_err());
+    assert!(console(&place, "$ false\n$ echo $?\n1\n").is_ok());
+    assert!(sh(&place, "ingo-signing-proxy serve --username x\n").is_err());
+}
