@@ -7,6 +7,8 @@ computed (ports, grace, paths) is read from the result, so that it holds however
 {{- $config := $values.config | default dict -}}
 {{- $made := dict
       "threads" $values.threads
+      "log_format" "json"
+      "limits" (deepCopy ($values.limits | default dict))
       "routes" (deepCopy ($values.routes | default dict))
       "listeners" (dict
         "proxy" (dict "address" "127.0.0.1:8646")
@@ -58,6 +60,10 @@ sections that hold keys which it reads at the start only (docs/reload.md, with w
 {{- $configuration = toYaml (pick $parsed "threads" "log_format" "reload_on_change" "listeners" "limits" "journal" "histograms" "tracing") -}}
 {{- end -}}
 checksum/{{ .Chart.Name }}: {{ sha256sum $configuration }}
+{{- end }}
+
+{{- define "ingo-signing-proxy.private.podLabels" -}}
+ingo-signing-proxy/inject: "true"
 {{- end }}
 
 {{- define "ingo-signing-proxy.private.configMap" -}}

@@ -18,7 +18,7 @@
 {{- define "ingo-signing-proxy.private.container" -}}
 {{- $config := include "ingo-signing-proxy.private.configuration" . | fromYaml -}}
 {{- $listeners := $config.listeners -}}
-name: {{ .Chart.Name }}
+name: ingo-signing-proxy
 image: {{ include "ingo-signing-proxy.private.image" . | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 {{- if .Values.native }}
@@ -35,7 +35,6 @@ env:
 ports:
   - name: ingo-health
     containerPort: {{ include "ingo-signing-proxy.private.port" $listeners.health.address }}
-    protocol: TCP
 {{- range $name := list "startup" "readiness" "liveness" }}
 {{- with get $.Values.probes $name }}
 {{ $name }}Probe:
@@ -51,12 +50,12 @@ securityContext:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 volumeMounts:
-  - name: {{ .Chart.Name }}
+  - name: ingo-signing-proxy
     mountPath: /etc/ingo-signing-proxy
     readOnly: true
   {{- if .Values.secret.name }}
-  # The whole Secret, no subPath: the kubelet would never bring a new one.
-  - name: {{ .Chart.Name }}-secret
+  # The whole volume, no subPath: the kubelet never updates a file that is mounted by subPath.
+  - name: ingo-credentials
     mountPath: /run/secrets/ingo
     readOnly: true
   {{- end }}
@@ -66,11 +65,12 @@ volumeMounts:
 {{- end }}
 
 {{- define "ingo-signing-proxy.private.volumes" -}}
-- name: {{ .Chart.Name }}
+- name: ingo-signing-proxy
   configMap:
     name: {{ include "ingo-signing-proxy.private.name" . }}
+    defaultMode: 292
 {{- with .Values.secret.name }}
-- name: {{ $.Chart.Name }}-secret
+- name: ingo-credentials
   secret:
     secretName: {{ tpl . $ | quote }}
     defaultMode: {{ $.Values.secret.defaultMode }}

@@ -29,6 +29,11 @@ Each refuses values that cannot work, with every mistake at once, so that whiche
 {{- include "ingo-signing-proxy.private.make" (list "podAnnotations" .) -}}
 {{- end }}
 
+{{- /* Entries of a pod template's labels: what a PodMonitor for all sidecars of a namespace or a cluster selects. */}}
+{{- define "ingo-signing-proxy.podLabels" -}}
+{{- include "ingo-signing-proxy.private.make" (list "podLabels" .) -}}
+{{- end }}
+
 {{- /* The number for a pod's terminationGracePeriodSeconds. */}}
 {{- define "ingo-signing-proxy.terminationGracePeriodSeconds" -}}
 {{- include "ingo-signing-proxy.private.make" (list "terminationGracePeriodSeconds" .) -}}

@@ -55,15 +55,27 @@ What one value must look like is in values.schema.json; what one key of `config`
 {{- $mistakes = append $mistakes (printf "%s.config.listeners.health.address cannot be reached by the kubelet, which probes it from outside of the pod; use 0.0.0.0:9646 or [::]:9646" $name) -}}
 {{- end -}}
 
-{{- /* What can be written to, where the root file system is read-only. */ -}}
-{{- $journal := dig "journal" "file" "" $config -}}
-{{- if $journal -}}
-{{- $mounted := false -}}
-{{- range $values.extraVolumeMounts -}}
-{{- if hasPrefix (printf "%s/" (trimSuffix "/" .mountPath)) $journal }}{{ $mounted = true }}{{ end -}}
+{{- /* What outlives the pod, where money moves. */ -}}
+{{- $money := list -}}
+{{- range splitList " " (include "ingo-signing-proxy.private.enabledRoutes" $config) -}}
+{{- if has . (list "process" "debit") }}{{ $money = append $money . }}{{ end -}}
 {{- end -}}
-{{- if not $mounted -}}
-{{- $mistakes = append $mistakes (printf "%s.config.journal.file is %s, where no volume is mounted; mount one that outlives the pod with %s.extraVolumes and %s.extraVolumeMounts" $name $journal $name $name) -}}
+{{- $journal := dig "journal" "file" "" $config -}}
+{{- if and $money (not $journal) (not $values.dangerNoJournal) -}}
+{{- $mistakes = append $mistakes (printf "%s.routes: %s moves money and config.journal.file is not set: nobody would know of a payment that was sent and not answered; set it to a file on a volume that outlives the pod, see docs/journal.md" $name (join ", " $money)) -}}
+{{- end -}}
+{{- if $journal -}}
+{{- $volume := "" -}}
+{{- range $values.extraVolumeMounts -}}
+{{- if hasPrefix (printf "%s/" (trimSuffix "/" .mountPath)) $journal }}{{ $volume = .name }}{{ end -}}
+{{- end -}}
+{{- if not $volume -}}
+{{- $mistakes = append $mistakes (printf "%s.config.journal.file is %s, where no volume is mounted, and the root file system is read-only; mount one with %s.extraVolumes and %s.extraVolumeMounts" $name $journal $name $name) -}}
+{{- end -}}
+{{- range $values.extraVolumes -}}
+{{- if and (eq .name $volume) (or (hasKey . "emptyDir") (hasKey . "ephemeral")) (not $values.dangerNoJournal) -}}
+{{- $mistakes = append $mistakes (printf "%s.config.journal.file is on the volume %s, which goes with the pod; use a persistent volume" $name $volume) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 
