@@ -11,6 +11,7 @@ It must not know a particular overlay or chart.
 """
 
 import argparse
+import functools
 import pathlib
 import re
 import sys
@@ -25,6 +26,9 @@ import restricted
 import sidecar
 
 OLDEST = (1, 29)
+
+# Each object is held against many versions: their schemas are read once.
+kubernetes_validate.utils.schema_contents = functools.cache(kubernetes_validate.utils.schema_contents)
 
 
 class Loader(yaml.SafeLoader):
