@@ -15,6 +15,10 @@ securityContext:
   runAsGroup: 10001
   seccompProfile:
     type: RuntimeDefault
+  {{- with .Values.fsGroup }}
+  fsGroup: {{ . }}
+  fsGroupChangePolicy: OnRootMismatch
+  {{- end }}
 {{- $emulator := include "example-app.emulator" . }}
 {{- $native := (index .Values "ingo-signing-proxy").native }}
 {{- if $native }}
@@ -45,25 +49,20 @@ capabilities:
 {{- define "example-app.emulator" -}}
 {{- if .Values.emulator.enabled -}}
 {{- $proxy := index .Values "ingo-signing-proxy" -}}
-- name: emulator
+- name: ingo-emulator
   image: {{ include "ingo-signing-proxy.image" . | quote }}
-  imagePullPolicy: {{ $proxy.image.pullPolicy }}
+  {{- with $proxy.image.pullPolicy }}
+  imagePullPolicy: {{ . }}
+  {{- end }}
   {{- if $proxy.native }}
   restartPolicy: Always
   {{- end }}
-  args:
-    - emulator
-    - --listen=127.0.0.1:8647
-    - --control-listen=off
-    - --username={{ $proxy.username }}
-    - --secret-file=/run/secrets/ingo/{{ $proxy.secret.key }}
+  args: [emulator, --username, {{ $proxy.username | quote }}, --secret-file, /run/secrets/ingo/{{ $proxy.secret.key }}]
   resources:
     requests: {cpu: 10m, memory: 16Mi}
-    limits: {memory: 64Mi}
+    limits: {memory: 128Mi}
   securityContext:
-    runAsUser: 65532
-    runAsGroup: 65532
-    {{- include "example-app.containerSecurityContext" . | nindent 4 }}
+    {{- toYaml $proxy.securityContext | nindent 4 }}
   volumeMounts:
     - name: ingo-credentials
       mountPath: /run/secrets/ingo

@@ -4,7 +4,8 @@ computed (ports, grace, paths) is read from the result, so that it holds however
 */}}
 {{- define "ingo-signing-proxy.private.configuration" -}}
 {{- $values := .Values -}}
-{{- $config := $values.config | default dict -}}
+{{- $config := deepCopy ($values.config | default dict) -}}
+{{- include "ingo-signing-proxy.private.plain" $config -}}
 {{- $made := dict
       "threads" $values.threads
       "log_format" "json"
@@ -25,10 +26,11 @@ computed (ports, grace, paths) is read from the result, so that it holds however
 {{- $_ := set $made.listeners "admin" (dict "address" "127.0.0.1:9648") -}}
 {{- end -}}
 {{- if not $values.native -}}
-{{- /* Both containers get SIGTERM at once: the proxy must go on for as long as the app needs it. */ -}}
-{{- $_ := set $made "shutdown_delay" (printf "%ds" (int $values.appGraceSeconds)) -}}
+{{- /* The app gets its SIGTERM at the same moment, and still has calls to make. */ -}}
+{{- $_ := set $made "shutdown_delay" "20s" -}}
 {{- end -}}
-{{- $made = mergeOverwrite $made (deepCopy $config) -}}
+{{- include "ingo-signing-proxy.private.plain" $made -}}
+{{- $made = mergeOverwrite $made $config -}}
 {{- /* Helm reads a bare off as false. Where a key knows off, false cannot mean anything else. */ -}}
 {{- range $path := list "listeners.admin.address" "routes.create_session.validation" "routes.create_session.refresh_url_below" "rate_limit.per_second" -}}
 {{- $section := $made -}}
@@ -43,6 +45,34 @@ computed (ports, grace, paths) is read from the result, so that it holds however
 {{- if and (kindIs "map" $section) (not $section) }}{{ $_ := unset $made $name }}{{ end -}}
 {{- end -}}
 {{- toYaml $made -}}
+{{- end }}
+
+{{- /*
+Changes a mapping in place, at every depth: what is null is not set; and small numbers, which Helm would write as 1e-05, are
+written as the program reads them.
+*/}}
+{{- define "ingo-signing-proxy.private.plain" -}}
+{{- $mapping := . -}}
+{{- range $name, $value := . -}}
+{{- if kindIs "invalid" $value -}}
+{{- $_ := unset $mapping $name -}}
+{{- else if kindIs "map" $value -}}
+{{- include "ingo-signing-proxy.private.plain" $value -}}
+{{- else if kindIs "slice" $value -}}
+{{- $items := list -}}
+{{- range $value }}{{ $items = append $items (include "ingo-signing-proxy.private.number" . | default .) }}{{ end -}}
+{{- $_ := set $mapping $name $items -}}
+{{- else -}}
+{{- $_ := set $mapping $name (include "ingo-signing-proxy.private.number" $value | default $value) -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{- /* A small number, written out; nothing for all else. */}}
+{{- define "ingo-signing-proxy.private.number" -}}
+{{- if and (kindIs "float64" .) (ne (float64 .) 0.0) (lt (float64 .) 0.0001) -}}
+{{- printf "%.12f" . | trimAll "0" | printf "0%s" -}}
+{{- end -}}
 {{- end }}
 
 {{- define "ingo-signing-proxy.private.proxyYaml" -}}
@@ -138,8 +168,12 @@ deadline of an enabled route and 5 seconds.
 {{- end -}}
 {{- $limit = add $longest 5 -}}
 {{- end -}}
-{{- $delay := include "ingo-signing-proxy.private.seconds" ($config.shutdown_delay | default "0") | int -}}
-{{- add $delay $limit -}}
+{{- add (include "ingo-signing-proxy.private.delaySeconds" .) $limit -}}
+{{- end }}
+
+{{- define "ingo-signing-proxy.private.delaySeconds" -}}
+{{- $config := include "ingo-signing-proxy.private.configuration" . | fromYaml -}}
+{{- include "ingo-signing-proxy.private.seconds" ($config.shutdown_delay | default "0") | int -}}
 {{- end }}
 
 {{- /* The names of the enabled routes, in one line. Argument: the configuration. */}}

@@ -20,7 +20,9 @@
 {{- $listeners := $config.listeners -}}
 name: ingo-signing-proxy
 image: {{ include "ingo-signing-proxy.private.image" . | quote }}
-imagePullPolicy: {{ .Values.image.pullPolicy }}
+{{- with .Values.image.pullPolicy }}
+imagePullPolicy: {{ . }}
+{{- end }}
 {{- if .Values.native }}
 # An init container that goes on: up before the service, down after it, and no reason for a Job to wait.
 restartPolicy: Always
@@ -89,14 +91,18 @@ volumeMounts:
 
 {{- /*
 The proxy goes after the app: a native sidecar gets SIGTERM when the other containers have ended; one that is not goes on for
-as long as the app may need. Either way the pod has to live for both, one after the other, and a little more.
+shutdown_delay meanwhile. Either way the pod has to live for both, and a little more.
 */}}
 {{- define "ingo-signing-proxy.private.terminationGracePeriodSeconds" -}}
 {{- with .Values.terminationGracePeriodSeconds -}}
 {{- int . -}}
 {{- else -}}
 {{- $drain := include "ingo-signing-proxy.private.drainSeconds" . | int -}}
-{{- $app := ternary (int .Values.appGraceSeconds) 0 .Values.native -}}
+{{- $app := int .Values.appGraceSeconds -}}
+{{- if not .Values.native -}}
+{{- $delay := include "ingo-signing-proxy.private.delaySeconds" . | int -}}
+{{- $app = sub (max $app $delay) $delay -}}
+{{- end -}}
 {{- add $app $drain 5 -}}
 {{- end -}}
 {{- end }}
