@@ -102,9 +102,28 @@ impl Helm {
         yaml::documents(&String::from_utf8(ended.stdout).unwrap())
     }
 
+    /// What a chart of these files renders, of which the library is a neighbour; or why it does not.
+    pub(crate) fn chart(&self, name: &str, files: &[(&str, &str)]) -> Result<Vec<Value>, String> {
+        let folder = self.charts.path().join(name);
+        fs::create_dir_all(folder.join("templates")).unwrap();
+        for (file, content) in files {
+            fs::write(folder.join(file), content).unwrap();
+        }
+        let built = self.run(&["dependency", "update", "--skip-refresh", name]);
+        assert_eq!(built.status, Some(0), "{}", built.output());
+        let ended = self.run(&["template", "example", name]);
+        match ended.status {
+            Some(0) => Ok(yaml::documents(&String::from_utf8(ended.stdout).unwrap())),
+            _ => Err(ended.output()),
+        }
+    }
+
     /// How `helm template` of the example ends.
     pub(crate) fn template(&self, arguments: &[String]) -> Ended {
-        let mut all = vec!["template", "example", "example-app"];
+        let named = arguments.iter().any(|a| a.starts_with("--name-template"));
+        let mut all = vec!["template"];
+        all.extend((!named).then_some("example"));
+        all.push("example-app");
         all.extend(arguments.iter().map(String::as_str));
         self.run(&all)
     }

@@ -21,6 +21,7 @@ mod support;
 mod drift;
 mod files;
 mod helm;
+mod library;
 mod pod;
 mod readme;
 mod served;

@@ -100,8 +100,8 @@ ingo-signing-proxy/inject: "true"
 apiVersion: v1
 kind: ConfigMap
 metadata:
-  name: {{ include "ingo-signing-proxy.private.name" . }}
-  namespace: {{ .Release.Namespace }}
+  name: {{ include "ingo-signing-proxy.private.name" . | quote }}
+  namespace: {{ .Release.Namespace | quote }}
   labels:
     {{- include "ingo-signing-proxy.private.labels" . | nindent 4 }}
 data:
@@ -120,7 +120,7 @@ data:
 
 {{- define "ingo-signing-proxy.private.labels" -}}
 app.kubernetes.io/name: ingo-signing-proxy
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "ingo-signing-proxy-%s" .Chart.Version | replace "+" "_" }}

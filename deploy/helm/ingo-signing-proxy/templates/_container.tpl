@@ -69,7 +69,7 @@ volumeMounts:
 {{- define "ingo-signing-proxy.private.volumes" -}}
 - name: ingo-signing-proxy
   configMap:
-    name: {{ include "ingo-signing-proxy.private.name" . }}
+    name: {{ include "ingo-signing-proxy.private.name" . | quote }}
     defaultMode: 292
 {{- with .Values.secret.name }}
 - name: ingo-credentials
@@ -113,8 +113,8 @@ shutdown_delay meanwhile. Either way the pod has to live for both, and a little 
 apiVersion: monitoring.coreos.com/v1
 kind: PodMonitor
 metadata:
-  name: {{ include "ingo-signing-proxy.private.name" $ }}
-  namespace: {{ $.Release.Namespace }}
+  name: {{ include "ingo-signing-proxy.private.name" $ | quote }}
+  namespace: {{ $.Release.Namespace | quote }}
   labels:
     {{- include "ingo-signing-proxy.private.labels" $ | nindent 4 }}
     {{- with .labels }}
