@@ -56,6 +56,13 @@ lint: tools ## Check format, clippy and documentation; warnings are errors
 	$(CARGO) clippy $(LOCKED) --no-default-features --lib --examples -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc $(LOCKED) --no-deps --document-private-items
 
+.PHONY: reference
+reference: tools ## Write config/reference.yaml and docs/configuration.md anew, from the code
+	$(CARGO) build $(LOCKED)
+	@binary=$${CARGO_TARGET_DIR:-target}/debug/ingo-signing-proxy; \
+	yaml=$$($$binary check --reference yaml); page=$$($$binary check --reference markdown); \
+	printf '%s\n' "$$yaml" > config/reference.yaml; printf '%s\n' "$$page" > docs/configuration.md
+
 .PHONY: docs
 docs: tools ## Build the code's documentation, target/doc/ingo_signing_proxy
 	$(CARGO) doc $(LOCKED) --no-deps

@@ -2,19 +2,42 @@
 //!
 //! The listing is itself a configuration that means the same. It must not open a secret or touch the network.
 
-use std::io::Write as _;
-
-use super::{Exit, complain, sources::ConfigArgs};
-use crate::config::load;
+use super::{Exit, complain, print, sources::ConfigArgs};
+use crate::config::{json_schema, load, reference_file, reference_page};
 
 /// Validates a configuration and prints the effective one
 #[derive(Debug, clap::Args)]
 pub(crate) struct CheckArgs {
     #[command(flatten)]
     config: ConfigArgs,
+    /// Print the configuration's JSON Schema instead, for editors that complete YAML
+    #[arg(long, exclusive = true)]
+    schema: bool,
+    /// Print the reference of all keys instead: as a file to start from, or as a page
+    #[arg(long, exclusive = true, value_name = "FORMAT", value_enum)]
+    reference: Option<Format>,
+}
+
+/// How the reference is written
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Format {
+    /// A configuration file with every key
+    Yaml,
+    /// A page of documentation
+    Markdown,
 }
 
 pub(super) fn run(args: &CheckArgs) -> Exit {
+    let text = match args.reference {
+        _ if args.schema => json_schema(),
+        Some(Format::Yaml) => reference_file(),
+        Some(Format::Markdown) => reference_page(),
+        None => return check(args),
+    };
+    print(&text)
+}
+
+fn check(args: &CheckArgs) -> Exit {
     let loaded = match load(&args.config.sources()) {
         Ok(loaded) => loaded,
         Err(error) => {
@@ -22,10 +45,7 @@ pub(super) fn run(args: &CheckArgs) -> Exit {
             return Exit::Config;
         }
     };
-    let text = loaded.to_string();
-    // Whoever reads only the first lines, as `head` does, is not told that something failed.
-    let _printed = std::io::stdout().write_all(text.as_bytes());
-    Exit::Well
+    print(&loaded.to_string())
 }
 
 #[cfg(test)]

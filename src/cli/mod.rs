@@ -4,9 +4,11 @@
 //! public API (product.md).
 
 mod check;
+mod completions;
 mod demo;
 mod doctor;
 mod emulator;
+mod man;
 mod serve;
 mod sign;
 mod sources;
@@ -72,10 +74,14 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Validates a configuration and prints the effective one, each value with where it came from
     Check(check::CheckArgs),
+    /// Prints completions for a shell
+    Completions(completions::CompletionsArgs),
     /// Looks at the way to Ingo step by step and says what to do about what is wrong
     Doctor(doctor::DoctorArgs),
     /// Runs the embedded stand-in for Ingo
     Emulator(emulator::EmulatorArgs),
+    /// Prints the manual page, or writes the pages of all commands
+    Man(man::ManArgs),
     /// Signs a body from standard input offline and prints the five headers
     Sign(sign::SignArgs),
     /// Lists the money exchanges that a journal began and never ended
@@ -94,7 +100,7 @@ impl Command {
             | Self::Emulator(_)
             | Self::Sign(_)
             | Self::Verify(_) => true,
-            Self::Check(_) | Self::Unresolved(_) => false,
+            Self::Check(_) | Self::Completions(_) | Self::Man(_) | Self::Unresolved(_) => false,
         }
     }
 }
@@ -127,8 +133,10 @@ fn dispatch(cli: Cli) -> Exit {
         Command::Serve(args) => serve::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Completions(args) => completions::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Emulator(args) => emulator::run(args),
+        Command::Man(args) => man::run(&args),
         Command::Sign(args) => sign(args),
         Command::Unresolved(args) => unresolved::run(&args),
         Command::Verify(args) => verify::run(&args, SystemTime::now()),
@@ -165,6 +173,12 @@ fn run_on_threads(threads: Option<usize>, doing: impl Future<Output = Exit>) -> 
     let exit = runtime.block_on(doing);
     runtime.shutdown_background();
     exit
+}
+
+/// Prints what was asked for. Whoever reads only the first lines, as `head` does, is not told that something failed.
+fn print(text: &str) -> Exit {
+    let _printed = io::stdout().write_all(text.as_bytes());
+    Exit::Well
 }
 
 /// Tells a person what is wrong.

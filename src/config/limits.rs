@@ -1,30 +1,16 @@
 //! The bounds that keep memory and sockets finite: the sections `upstream` and `limits`, threads, and the way out.
 //!
-//! Each value has a least and a greatest. What must fit together is checked only where both values can be trusted.
+//! The least and the greatest of each value stand in the table of keys. What must fit together is checked only where both
+//! values can be trusted.
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::time::Duration;
 
 use super::{
     ClientCertificate, Limits, LogFormat, ProxyConfig, RouteConfig, Shutdown, UpstreamConfig,
-    layers::DEFAULT,
-    listeners::file_path,
-    origin::host_name,
-    quantity::{boolean, count, duration, show_duration, size},
-    reader::Reader,
-    schema::MAX_THREADS,
+    layers::DEFAULT, listeners::file_path, origin::host_name, quantity::show_duration,
+    reader::Reader, schema,
 };
 
-const KIB: u64 = 1 << 10;
-const MIB: u64 = 1 << 20;
-
-/// What a time-out may be: shorter only fails, longer only hides.
-const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(600);
-/// How long an idle connection may be kept.
-const IDLE: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(3_600);
-/// Pingora counts an inbound connection's idle time in whole seconds.
-const INBOUND_IDLE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3_600);
-/// A body is held whole in memory, several at once.
-const BODY: RangeInclusive<u64> = 1..=16 * MIB;
 /// What the shutdown needs after the last exchange's deadline, to write its answer and its log line.
 const SHUTDOWN_MARGIN: Duration = Duration::from_secs(5);
 
@@ -34,21 +20,18 @@ pub(super) fn read_upstream(
     proxy: Option<Option<ProxyConfig>>,
     routes: Option<&[RouteConfig]>,
 ) -> Option<UpstreamConfig> {
-    let mut time =
-        |name, bounds| reader.required(&format!("upstream.{name}"), |text| duration(text, bounds));
-    let connect_timeout = time("connect_timeout", TIMEOUT);
-    let tls_handshake_timeout = time("tls_handshake_timeout", TIMEOUT);
-    let idle_timeout = time("idle_timeout", IDLE);
-    let idle_connections = reader.required("upstream.idle_connections", |t| count(t, 0..=65_536));
-    let attempts_in_flight =
-        reader.required("upstream.attempts_in_flight", |t| count(t, 1..=1_000_000));
+    let connect_timeout = reader.time("upstream.connect_timeout");
+    let tls_handshake_timeout = reader.time("upstream.tls_handshake_timeout");
+    let idle_timeout = reader.time("upstream.idle_timeout");
+    let idle_connections = reader.count("upstream.idle_connections");
+    let attempts_in_flight = reader.count("upstream.attempts_in_flight");
     let ca_file = reader.optional("upstream.ca_file", file_path);
     let client_certificate = reader.pair(
         ("upstream.client_certificate_file", file_path),
         ("upstream.client_key_file", file_path),
     );
     let server_name = server_name(reader, routes);
-    let max_response_bytes = reader.required("upstream.max_response_bytes", |t| size(t, BODY));
+    let max_response_bytes = reader.size("upstream.max_response_bytes");
     Some(UpstreamConfig {
         connect_timeout: connect_timeout?,
         tls_handshake_timeout: tls_handshake_timeout?,
@@ -85,24 +68,18 @@ pub(super) fn read_limits(
     reader: &mut Reader<'_>,
     max_response_bytes: Option<usize>,
 ) -> Option<Limits> {
-    let mut bytes =
-        |name, bounds| reader.required(&format!("limits.{name}"), |text| size(text, bounds));
-    let body_bytes = bytes("body_bytes", BODY);
-    let header_bytes = bytes("header_bytes", KIB..=256 * KIB);
-    let target_bytes = bytes("target_bytes", 64..=64 * KIB);
-    let buffered_bytes = bytes("buffered_bytes", 1..=65_536 * MIB);
-    let mut time =
-        |name, bounds| reader.required(&format!("limits.{name}"), |text| duration(text, bounds));
-    let header_deadline = time("header_deadline", TIMEOUT);
-    let body_deadline = time("body_deadline", TIMEOUT);
-    let queue_wait = time("queue_wait", Duration::ZERO..=Duration::from_secs(60));
-    let inbound_idle_timeout = time("inbound_idle_timeout", INBOUND_IDLE);
-    let mut number =
-        |name, bounds| reader.required(&format!("limits.{name}"), |text| count(text, bounds));
-    let exchanges_in_flight = number("exchanges_in_flight", 1..=1_000_000);
-    let queue_length = number("queue_length", 0..=1_000_000);
-    let inbound_connections = number("inbound_connections", 1..=1_000_000);
-    let followers_per_key = number("followers_per_key", 0..=1_000_000);
+    let body_bytes = reader.size("limits.body_bytes");
+    let header_bytes = reader.size("limits.header_bytes");
+    let target_bytes = reader.size("limits.target_bytes");
+    let buffered_bytes = reader.size("limits.buffered_bytes");
+    let header_deadline = reader.time("limits.header_deadline");
+    let body_deadline = reader.time("limits.body_deadline");
+    let queue_wait = reader.time("limits.queue_wait");
+    let inbound_idle_timeout = reader.time("limits.inbound_idle_timeout");
+    let exchanges_in_flight = reader.count("limits.exchanges_in_flight");
+    let queue_length = reader.count("limits.queue_length");
+    let inbound_connections = reader.count("limits.inbound_connections");
+    let followers_per_key = reader.count("limits.followers_per_key");
 
     if let (Some(target), Some(header)) = (target_bytes, header_bytes)
         && target >= header
@@ -140,9 +117,8 @@ pub(super) fn read_shutdown(
     routes: Option<&[RouteConfig]>,
     warnings: &mut Vec<String>,
 ) -> Option<Shutdown> {
-    const LONGEST: Duration = Duration::from_secs(3_600);
-    let delay = reader.required("shutdown_delay", |t| duration(t, Duration::ZERO..=LONGEST));
-    let limit = reader.optional("shutdown_limit", |t| duration(t, Duration::ZERO..=LONGEST));
+    let delay = reader.time("shutdown_delay");
+    let limit = reader.optional("shutdown_limit", schema::time_at("shutdown_limit"));
     let (delay, limit) = (delay?, limit?);
     let longest = routes?.iter().map(|route| route.deadline).max()?;
     let needed = longest + SHUTDOWN_MARGIN;
@@ -162,13 +138,13 @@ pub(super) fn read_shutdown(
 
 /// Reads `threads` and `log_format`.
 pub(super) fn read_process(reader: &mut Reader<'_>) -> Option<(usize, Option<LogFormat>, bool)> {
-    let threads = reader.required("threads", |text| count(text, 1..=MAX_THREADS));
+    let threads = reader.count("threads");
     let log_format = reader.optional("log_format", |text| match text {
         "json" => Ok(LogFormat::Json),
         "pretty" => Ok(LogFormat::Pretty),
         _ => Err("must be json or pretty".to_owned()),
     });
-    let reload_on_change = reader.required("reload_on_change", boolean);
+    let reload_on_change = reader.boolean("reload_on_change");
     Some((threads?, log_format?, reload_on_change?))
 }
 

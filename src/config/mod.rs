@@ -10,6 +10,7 @@ mod credentials;
 mod effective;
 mod headers;
 mod histograms;
+mod json_schema;
 mod layers;
 mod limits;
 mod listeners;
@@ -22,6 +23,7 @@ mod properties;
 mod proxy;
 mod quantity;
 mod reader;
+mod reference;
 mod routes;
 mod safety;
 #[cfg(test)]
@@ -31,10 +33,12 @@ mod traces;
 mod yaml;
 
 pub use effective::{Effective, Entry, is_read_at_start};
+pub use json_schema::json_schema;
 pub use load::{Flag, Loaded, Sources, load, load_with, process_environment, read_file};
 pub use mistake::{LoadError, Mistake};
 pub use no_proxy::Bypass;
 pub use proxy::{ProxyConfig, ProxyCredentials, userinfo};
+pub use reference::{markdown as reference_page, yaml as reference_file};
 
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 

@@ -3,10 +3,12 @@
 //! A read that gives `None` has noted why, so that a section is complete exactly if all its reads gave something.
 //! It passes on what a parser of values says is expected; it never shows the value.
 
+use std::time::Duration;
+
 use super::{
     layers::{Content, DEFAULT, Settings},
     mistake::Mistakes,
-    quantity::Expected,
+    quantity::{Expected, boolean},
     schema,
 };
 
@@ -50,6 +52,40 @@ impl<'a> Reader<'a> {
                 None
             }
         }
+    }
+
+    /// A time that must be set.
+    pub(super) fn time(&mut self, path: &str) -> Option<Duration> {
+        self.required(path, schema::time_at(path))
+    }
+
+    /// A number of bytes that must be set.
+    pub(super) fn size(&mut self, path: &str) -> Option<usize> {
+        self.required(path, schema::size_at(path))
+    }
+
+    /// A whole number that must be set.
+    pub(super) fn count(&mut self, path: &str) -> Option<usize> {
+        self.required(path, schema::count_at(path))
+    }
+
+    /// `true` or `false`, which must be set.
+    pub(super) fn boolean(&mut self, path: &str) -> Option<bool> {
+        self.required(path, boolean)
+    }
+
+    /// The value of a key that must be set, and may be `off`.
+    pub(super) fn unless_off<T>(
+        &mut self,
+        path: &str,
+        parse: impl FnOnce(&str) -> Result<T, Expected>,
+    ) -> Option<Option<T>> {
+        self.required(path, |text| match text {
+            "off" => Ok(None),
+            _ => parse(text)
+                .map(Some)
+                .map_err(|expected| format!("{expected}; or off")),
+        })
     }
 
     /// The values of two keys that are set both or neither. The outer `None`: a mistake.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{
     Origin, RouteConfig, Validation,
     origin::base_url,
-    quantity::{Expected, boolean, count, duration, show_duration},
+    quantity::show_duration,
     reader::Reader,
     schema::{self, route_key},
 };
@@ -16,9 +16,6 @@ use crate::ingo::{Environment, Product, Route, contract::Profile};
 
 /// Ingo may hold a money call this long for the network (protocol.md §4).
 const MONEY_HOLD: Duration = Duration::from_secs(60);
-
-const SHORTEST: Duration = Duration::from_millis(10);
-const LONGEST: Duration = Duration::from_secs(600);
 
 /// Reads `environment`, the URLs and the section `routes`.
 pub(super) fn read(
@@ -28,7 +25,7 @@ pub(super) fn read(
     let environment = reader.optional("environment", |text| {
         Environment::from_name(text).ok_or_else(|| "must be sandbox or production".to_owned())
     });
-    let cleartext = reader.required("upstream.danger_allow_cleartext", boolean);
+    let cleartext = reader.boolean("upstream.danger_allow_cleartext");
     let mut urls = Urls {
         environment,
         cleartext: cleartext.unwrap_or(false),
@@ -68,16 +65,15 @@ fn read_route(
     urls: &mut Urls,
     warnings: &mut Vec<String>,
 ) -> Option<Option<RouteConfig>> {
-    let enabled = reader.required(&route_key(route, "enabled"), boolean);
+    let enabled = reader.boolean(&route_key(route, "enabled"));
     let own = urls.read(reader, &route_key(route, "url"), warnings);
-    let time = |text: &str| duration(text, SHORTEST..=LONGEST);
-    let deadline = reader.required(&route_key(route, "deadline"), time);
+    let deadline = reader.time(&route_key(route, "deadline"));
     let attempt_key = route_key(route, "attempt_timeout");
-    let attempt = reader.required(&attempt_key, time);
-    let attempts = reader.required(&route_key(route, "attempts"), |t| count(t, 1..=10));
-    let disabled = reader.required(&route_key(route, "disabled"), boolean);
+    let attempt = reader.time(&attempt_key);
+    let attempts = reader.count(&route_key(route, "attempts"));
+    let disabled = reader.boolean(&route_key(route, "disabled"));
     let repeat_after_write = if route.class().moves_money() {
-        reader.required(&route_key(route, "danger_repeat_after_write"), boolean)
+        reader.boolean(&route_key(route, "danger_repeat_after_write"))
     } else {
         Some(false)
     };
@@ -94,7 +90,8 @@ fn read_route(
         Some(None)
     };
     let refresh_url_below = if route == Route::CreateSession {
-        reader.required(&route_key(route, "refresh_url_below"), refresh)
+        let key = route_key(route, "refresh_url_below");
+        reader.unless_off(&key, schema::time_at(&key))
     } else {
         Some(None)
     };
@@ -130,16 +127,6 @@ fn read_route(
         validation: validation?,
         refresh_url_below: refresh_url_below?,
     }))
-}
-
-/// An `authorized_url` lives for 30 seconds (protocol.md §3): one that must have more would never be passed on.
-fn refresh(text: &str) -> Result<Option<Duration>, Expected> {
-    if text == "off" {
-        return Ok(None);
-    }
-    let within = Duration::from_secs(1)..=Duration::from_secs(25);
-    let read = duration(text, within).map(Some);
-    read.map_err(|expected| format!("{expected}; or off"))
 }
 
 /// How the route's bodies are checked; the inner `None`: not at all.

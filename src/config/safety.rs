@@ -3,21 +3,12 @@
 //!
 //! Defaults repeat only what Ingo recognises as a repeat. Whatever can move money twice has `danger` in its name.
 
-use std::{num::NonZeroU32, ops::RangeInclusive, time::Duration};
+use std::num::NonZeroU32;
 
 use super::{
     CircuitBreaker, Idempotency, JournalConfig, RateLimit, Repeats, RouteConfig, Safety,
-    credentials::secret_source,
-    listeners::file_path,
-    quantity::{Expected, boolean, count, duration},
-    reader::Reader,
-    schema,
+    credentials::secret_source, listeners::file_path, quantity::Expected, reader::Reader, schema,
 };
-
-/// Longer than this, a wait hides an outage.
-const WAIT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(60);
-/// A clock that is off by more than this must be mended, not corrected.
-const CORRECTION: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3_600);
 
 /// Reads all of these sections. `routes` are those that are enabled, where they could be read.
 pub(super) fn read(
@@ -30,8 +21,8 @@ pub(super) fn read(
     let journal = read_journal(reader, routes, warnings);
     let breaker = read_breaker(reader);
     let rate_limit = read_rate_limit(reader);
-    let correct = reader.required("clock.correct", boolean);
-    let max_correction = reader.required("clock.max_correction", |t| duration(t, CORRECTION));
+    let correct = reader.boolean("clock.correct");
+    let max_correction = reader.time("clock.max_correction");
     let (correct, max_correction) = (correct?, max_correction?);
     Some(Safety {
         repeats: repeats?,
@@ -44,15 +35,15 @@ pub(super) fn read(
 }
 
 fn read_repeats(reader: &mut Reader<'_>) -> Option<Repeats> {
-    let base = reader.required("repeats.backoff_base", |t| duration(t, WAIT));
-    let cap = reader.required("repeats.backoff_cap", |t| duration(t, WAIT));
+    let base = reader.time("repeats.backoff_base");
+    let cap = reader.time("repeats.backoff_cap");
     if let (Some(base), Some(cap)) = (base, cap)
         && base > cap
     {
         reader.reject_order("repeats.backoff_base", "repeats.backoff_cap");
     }
-    let budget = reader.required("repeats.budget", |t| count(t, 0..=100_000));
-    let percent = reader.required("repeats.budget_percent", |t| count(t, 0..=100));
+    let budget = reader.count("repeats.budget");
+    let percent = reader.count("repeats.budget_percent");
     Some(Repeats {
         backoff_base: base?,
         backoff_cap: cap?,
@@ -89,7 +80,7 @@ fn read_journal(
     warnings: &mut Vec<String>,
 ) -> Option<Option<JournalConfig>> {
     let file = reader.optional("journal.file", file_path);
-    let fsync = reader.required("journal.fsync", boolean);
+    let fsync = reader.boolean("journal.fsync");
     let (file, fsync) = (file?, fsync?);
     let money = routes
         .into_iter()
@@ -106,8 +97,8 @@ fn read_journal(
 }
 
 fn read_breaker(reader: &mut Reader<'_>) -> Option<CircuitBreaker> {
-    let failures = reader.required("circuit_breaker.failures", |t| count(t, 0..=10_000));
-    let open_for = reader.required("circuit_breaker.open_for", |t| duration(t, WAIT));
+    let failures = reader.count("circuit_breaker.failures");
+    let open_for = reader.time("circuit_breaker.open_for");
     Some(CircuitBreaker {
         failures: u32::try_from(failures?).ok()?,
         open_for: open_for?,
@@ -115,22 +106,17 @@ fn read_breaker(reader: &mut Reader<'_>) -> Option<CircuitBreaker> {
 }
 
 fn read_rate_limit(reader: &mut Reader<'_>) -> Option<Option<RateLimit>> {
-    let rate = reader.required("rate_limit.per_second", |text| {
-        if text == "off" {
-            Ok(None)
-        } else {
-            positive(text).map(Some)
-        }
-    });
-    let burst = reader.required("rate_limit.burst", positive);
+    let rate = reader.unless_off("rate_limit.per_second", positive("rate_limit.per_second"));
+    let burst = reader.required("rate_limit.burst", positive("rate_limit.burst"));
     let (rate, burst) = (rate?, burst?);
     Some(rate.map(|per_second| RateLimit { per_second, burst }))
 }
 
-fn positive(text: &str) -> Result<NonZeroU32, Expected> {
-    let n = count(text, 1..=1_000_000)?;
-    Ok(u32::try_from(n)
-        .ok()
-        .and_then(NonZeroU32::new)
-        .expect("the bounds are those of a positive u32"))
+/// Reads a count that cannot be zero.
+fn positive(path: &str) -> impl Fn(&str) -> Result<NonZeroU32, Expected> + use<> {
+    let count = schema::count_at(path);
+    move |text| {
+        let n = u32::try_from(count(text)?).ok().and_then(NonZeroU32::new);
+        Ok(n.expect("the bounds are those of a positive u32"))
+    }
 }

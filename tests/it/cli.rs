@@ -230,3 +230,112 @@ fn check_refuses_every_invalid_configuration_with_status_78() {
         );
     }
 }
+
+/// The commands that the help names.
+fn commands() -> Vec<String> {
+    let help = run(&["--help".into()], b"").output();
+    let (_, list) = help.split_once("Commands:\n").expect("a list of commands");
+    let names = list.lines().map_while(|line| line.strip_prefix("  "));
+    let names = names.filter_map(|line| line.split_whitespace().next());
+    names
+        .filter(|name| *name != "help")
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn completions_know_every_command_in_every_shell() {
+    let commands = commands();
+    assert!(commands.len() >= 10, "{commands:?}");
+    for shell in ["bash", "zsh", "fish"] {
+        let ended = run(&["completions", shell].map(OsString::from), b"");
+        assert_eq!(ended.status, Some(0), "{}", ended.output());
+        let script = String::from_utf8_lossy(&ended.stdout).into_owned();
+        for command in &commands {
+            assert!(script.contains(command), "{shell} does not know {command}");
+        }
+        assert!(
+            script.contains("secret-file"),
+            "{shell} does not know flags"
+        );
+    }
+    let unknown = run(&["completions", "csh"].map(OsString::from), b"");
+    assert_eq!(unknown.status, Some(64), "{}", unknown.output());
+}
+
+#[test]
+fn the_manual_has_a_page_for_each_command() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let into = |dir: OsString| run(&["man".into(), "--dir".into(), dir], b"");
+    let ended = into(directory.path().into());
+    assert_eq!(ended.status, Some(0), "{}", ended.output());
+    for command in commands() {
+        let page = directory
+            .path()
+            .join(format!("ingo-signing-proxy-{command}.1"));
+        let text = std::fs::read_to_string(&page).unwrap_or_else(|e| panic!("{command}: {e}"));
+        assert!(text.contains(".SH SYNOPSIS"), "{text}");
+    }
+    let own = run(&["man".into()], b"");
+    let page = String::from_utf8_lossy(&own.stdout).into_owned();
+    assert!(page.contains(".SH SUBCOMMANDS"), "{page}");
+    let nowhere = into(directory.path().join("none").into());
+    assert_eq!(nowhere.status, Some(71), "{}", nowhere.output());
+    assert!(nowhere.output().contains("--dir"), "{}", nowhere.output());
+}
+
+/// The schema of the key at `path`.
+fn at<'a>(schema: &'a Value, path: &str) -> &'a Value {
+    path.split('.')
+        .fold(schema, |section, name| &section["properties"][name])
+}
+
+#[test]
+fn the_json_schema_knows_the_keys_of_the_reference_and_what_they_may_be() {
+    let ended = run(&["check", "--schema"].map(OsString::from), b"");
+    let schema: Value = serde_json::from_slice(&ended.stdout).expect("JSON");
+    assert_eq!(at(&schema, "limits.body_bytes")["maximum"], 16 << 20);
+    assert_eq!(at(&schema, "limits.body_bytes")["default"], "1MiB");
+    assert_eq!(
+        at(&schema, "routes.create_session.enabled")["default"],
+        true
+    );
+    assert_eq!(at(&schema, "routes.process.validation"), &Value::Null);
+    assert_eq!(schema["additionalProperties"], false);
+    let effective = run(
+        &["check", "--config", "config/minimal.yaml"].map(OsString::from),
+        b"",
+    );
+    let effective = String::from_utf8(effective.stdout).expect("UTF-8");
+    let mut sections: Vec<&str> = Vec::new();
+    for line in effective.lines() {
+        let content = line.trim_start().trim_start_matches("# ");
+        let Some((name, _)) = content.split_once(':') else {
+            continue;
+        };
+        sections.truncate((line.len() - line.trim_start().len()) / 2);
+        let path = [&sections[..], &[name]].concat().join(".");
+        let found = at(&schema, &path);
+        assert!(
+            found["description"].is_string() || found["properties"].is_object(),
+            "{path}"
+        );
+        sections.push(name);
+    }
+}
+
+#[test]
+fn the_reference_that_check_prints_is_a_configuration_that_check_takes() {
+    let ended = run(&["check", "--reference", "yaml"].map(OsString::from), b"");
+    assert_eq!(ended.status, Some(0), "{}", ended.output());
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("proxy.yaml");
+    std::fs::write(&file, &ended.stdout).expect("a temporary directory can be written to");
+    let checked = run(
+        &["check".into(), "--config".into(), file.into_os_string()],
+        b"",
+    );
+    assert_eq!(checked.status, Some(0), "{}", checked.output());
+    let with_others = ["check", "--reference", "yaml", "--config", "x"].map(OsString::from);
+    assert_eq!(run(&with_others, b"").status, Some(64));
+}
