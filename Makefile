@@ -67,6 +67,19 @@ reference: tools ## Write config/reference.yaml and docs/configuration.md anew, 
 docs: tools ## Build the code's documentation, target/doc/ingo_signing_proxy
 	$(CARGO) doc $(LOCKED) --no-deps
 
+# Which variant of the image: scratch, from this toolchain alone, or distroless; deploy/container/build names the other settings.
+.PHONY: image
+image: tools ## Build the container image with buildah or docker, its SBOM beside it: target/image
+	deploy/container/build
+
+.PHONY: dist
+dist: tools ## Pack binary, man pages, completions, configuration, SBOM and licences: target/dist
+	deploy/release/dist
+
+.PHONY: deny
+deny: ## Check the licences, versions and sources of dependencies, and their vulnerabilities where the network allows
+	deploy/release/deny
+
 # zlib-ng, which Pingora compiles, needs cmake and a C compiler. A fresh Debian has neither.
 .PHONY: tools
 tools:
