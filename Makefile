@@ -29,17 +29,24 @@ test: tools ## Run every test that needs the toolchain alone
 	$(CARGO) test $(LOCKED)
 
 # Programs that tests need besides the toolchain, and their Debian packages.
-PROGRAMS := prometheus:prometheus promtool:prometheus chromium:chromium tinyproxy:tinyproxy
+PROGRAMS := prometheus:prometheus promtool:prometheus chromium:chromium tinyproxy:tinyproxy \
+  curl:curl jq:jq openssl:openssl python3:python3 ss:iproute2 haproxy:haproxy nginx:libnginx-mod-http-lua \
+  java:default-jdk-headless php:php-cli mcs:mono-mcs
+# What comes with none of these by itself: extensions and libraries of the languages that pages show programs in.
+LIBRARIES := /etc/php/*/mods-available/curl.ini:php-curl /usr/share/php/GuzzleHttp/autoload.php:php-guzzlehttp-guzzle \
+  /usr/lib/mono/4.5/System.Net.Http.dll:libmono-system-net-http4.0-cil
 
 .PHONY: test-all
 test-all: tools programs ## Run the tests that need other programs too: Prometheus, Chromium, tinyproxy; as root on Debian they are installed
 	$(CARGO) test $(LOCKED) --test observed --test browser -- --include-ignored --nocapture
 	$(CARGO) test $(LOCKED) --test wayout
+	$(CARGO) test $(LOCKED) --test documented -- --include-ignored --nocapture
 
 .PHONY: programs
 programs:
 	@missing=(); \
 	for pair in $(PROGRAMS); do command -v "$${pair%%:*}" >/dev/null || missing+=("$${pair##*:}"); done; \
+	for pair in $(LIBRARIES); do compgen -G "$${pair%%:*}" >/dev/null || missing+=("$${pair##*:}"); done; \
 	if [ $${#missing[@]} -eq 0 ]; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  echo "installing what these tests need and this machine lacks: $${missing[*]}"; \

@@ -12,9 +12,9 @@
 //! | `yaml of: kubernetes` | that of another program ([`page::KINDS`]): it is YAML |
 //! | `json` | it is JSON |
 //! | `java`, `php`, `csharp` | compiled and run against the proxy ([`snippets`]), by `make test-all` |
-//! | `haproxy`, `nginx` | run against the emulator ([`peers`]), by `make test-all` |
+//! | `haproxy`, `nginx` | written to haproxy.cfg and nginx.conf, which the commands of the page use |
 //! | `promql` | `promtool` understands it, by `make test-all` |
-//! | `text`, `toml`, `rust`, `ini` | only read |
+//! | `text`, `toml`, `rust`, `ini`, `diff`, `gotemplate` | only read |
 //!
 //! The pages name the ports that the program has by default. Each page therefore has a loopback address of its own, which
 //! takes the place of 127.0.0.1, and a folder of its own, which takes the place of /run/secrets and its like.
@@ -35,5 +35,6 @@ mod page;
 mod place;
 mod queries;
 mod shell;
+mod snippets;
 #[path = "../it/support/mod.rs"]
 mod support;

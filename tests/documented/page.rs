@@ -26,7 +26,7 @@ pub const KINDS: [&str; 5] = [
 ];
 
 /// Languages of blocks that are neither run nor read by a machine.
-const PROSE: [&str; 4] = ["text", "toml", "rust", "ini"];
+const PROSE: [&str; 6] = ["text", "toml", "rust", "ini", "diff", "gotemplate"];
 
 /// A page of the documentation.
 pub struct Page {

@@ -179,6 +179,14 @@ impl Place {
         place
     }
 
+    /// From now on the stand-in for Ingo acts, and no answer of its arrives.
+    pub fn loses_answers(&self) {
+        let at = SocketAddrV4::new(self.address, INGO_CONTROL).into();
+        let fault = r#"{"fault":"reset_after_body","until":"cleared"}"#;
+        let answer = Client::connect(at).post(&Post::new(fault).to("/faults"));
+        assert_eq!(answer.status, 201, "{}", answer.text());
+    }
+
     /// The folder of the page.
     pub fn folder(&self) -> &Path {
         self.folder.path()
@@ -288,8 +296,19 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        for pid in self.pids("") {
-            kill("KILL", pid);
+        // Whatever runs in this folder was started here, also what a page put into the background.
+        let Ok(processes) = fs::read_dir("/proc") else {
+            return;
+        };
+        for process in processes.filter_map(Result::ok) {
+            let pid = process
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok());
+            let inside = fs::read_link(process.path().join("cwd"));
+            if let (Some(pid), true) = (pid, inside.is_ok_and(|d| d.starts_with(self.folder()))) {
+                kill("KILL", pid);
+            }
         }
     }
 }

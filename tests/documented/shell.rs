@@ -22,9 +22,10 @@ use crate::support::process::is_installed;
 const BLOCK: Duration = Duration::from_secs(60);
 
 /// Programs that pages use, beside those that every system with bash has.
-const PROGRAMS: [&str; 10] = [
-    "curl", "jq", "openssl", "python3", "ss", "php", "java", "column", "zcat", "git",
-];
+const PROGRAMS: [&str; 6] = ["curl", "jq", "openssl", "python3", "ss", "zcat"];
+
+/// Programs that a block or two use, on which no later block depends.
+const PEERS: [&str; 4] = ["haproxy", "nginx", "kubectl", "helm"];
 
 /// Pages for someone who has a proxy running.
 const IN_OPERATION: [&str; 4] = [
@@ -103,15 +104,34 @@ fn run(page: &Page) -> Result<usize, String> {
         Place::new()
     };
     let mut ran = 0;
-    for block in page.blocks.iter().filter(|b| needed(b)) {
-        if let Some(missing) = missing(&block.content) {
-            // Later blocks may need what this one makes. Around the harness, which keeps what a passing test prints.
-            let _ = writeln!(
-                std::io::stderr(),
-                "SKIPPED: {missing} is not installed, so {} was not tried from line {} on",
-                page.name,
-                block.line
+    for block in &page.blocks {
+        // Configurations of others, in the files that the page says they are in.
+        match block.language.as_str() {
+            "haproxy" => fs::write(
+                place.work().join("haproxy.cfg"),
+                place.localised(&block.content),
+            ),
+            "nginx" => fs::write(
+                place.work().join("nginx.conf"),
+                place.localised(&block.content),
+            ),
+            _ => Ok(()),
+        }
+        .unwrap();
+        if !needed(block) {
+            continue;
+        }
+        let said = format!("{} from line {} on", page.name, block.line);
+        if let Some(missing) = missing(&block.content, &PEERS) {
+            skipped(
+                missing,
+                &format!("the block of {}:{}", page.name, block.line),
             );
+            continue;
+        }
+        if let Some(missing) = missing(&block.content, &PROGRAMS) {
+            // Later blocks may need what this one makes.
+            skipped(missing, &said);
             return Ok(ran);
         }
         let result = match block.purpose() {
@@ -131,8 +151,16 @@ fn run(page: &Page) -> Result<usize, String> {
     Ok(ran)
 }
 
-/// A program that a script names and that is not on this machine.
-fn missing(script: &str) -> Option<&'static str> {
+/// Says what was not tried, around the harness, which keeps what a passing test prints.
+pub fn skipped(missing: &str, what: &str) {
+    let _ = writeln!(
+        std::io::stderr(),
+        "SKIPPED: {missing} is not installed, so this was not tried: {what}"
+    );
+}
+
+/// A program among `programs` that a script names and that is not on this machine.
+fn missing(script: &str, programs: &[&'static str]) -> Option<&'static str> {
     let named = |program: &&&str| {
         let words = script.split(|c: char| {
             !c.is_ascii_alphanumeric() && c != '-' && c != '_' && c != '.' && c != '/'
@@ -145,7 +173,7 @@ fn missing(script: &str) -> Option<&'static str> {
         });
         !installed
     };
-    PROGRAMS.iter().filter(named).find(is_missing).copied()
+    programs.iter().filter(named).find(is_missing).copied()
 }
 
 /// Where variables and the directory are kept from one block to the next.
