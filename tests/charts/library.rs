@@ -167,15 +167,18 @@ fn a_digest_beats_the_version_and_stands_beside_a_tag() {
 fn what_the_readme_says_to_write_is_a_chart() {
     let Some(helm) = Helm::there() else { return };
     let readme = crate::text("deploy/helm/ingo-signing-proxy/README.md");
-    let blocks: Vec<&str> = readme
-        .split("```yaml\n")
-        .skip(1)
-        .map(|rest| rest.split("```").next().unwrap())
-        .collect();
+    let mut fences = readme.split("\n```");
+    let mut blocks = Vec::new();
+    while let (Some(_), Some(block)) = (fences.next(), fences.next()) {
+        let (kind, content) = block.split_once('\n').unwrap();
+        if kind.starts_with("yaml") || kind == "gotemplate" {
+            blocks.push(content);
+        }
+    }
     let [dependencies, values, template, ..] = blocks[..] else {
         panic!("three blocks of YAML");
     };
-    let chart = format!("apiVersion: v2\nname: written\nversion: 1.0.0\n{dependencies}");
+    let chart = format!("apiVersion: v2\nname: written\nversion: 1.0.0\n{dependencies}\n");
     let template = format!(
         "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: written}}\nspec:\n{}",
         template.replace(

@@ -24,6 +24,7 @@ mod helm;
 mod library;
 mod pod;
 mod readme;
+mod schema;
 mod served;
 mod yaml;
 
