@@ -2,11 +2,13 @@
 
 use std::{
     fs,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
 /// Why a block is not run: what it needs that a test does not have.
-pub const NEEDS: [(&str, &str); 7] = [
+pub const NEEDS: [(&str, &str); 8] = [
+    ("root", "to be root; where the test is, it is run"),
     ("cluster", "a Kubernetes cluster"),
     ("ingo", "credentials that Ingo issued, and Ingo"),
     ("systemd", "a host whose services systemd runs"),
@@ -78,6 +80,7 @@ impl Block {
         let needs = self.note.strip_prefix("needs: ");
         let of = self.note.strip_prefix("of: ");
         match (self.language.as_str(), needs, of) {
+            ("sh", Some("root"), None) if is_root() => Ok(Use::Run),
             ("sh" | "console", Some(what), None) => {
                 if NEEDS.iter().any(|(word, _)| *word == what) {
                     Ok(Use::Excused)
@@ -106,6 +109,11 @@ impl Block {
             )),
         }
     }
+}
+
+/// Whether this test runs as root: whose its own directory below /proc is.
+fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|m| m.uid() == 0)
 }
 
 /// The project's root.

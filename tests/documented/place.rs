@@ -285,10 +285,11 @@ impl Place {
             let (pid, command) = name.split_once('-')?;
             (what.is_empty() || command == what).then(|| pid.parse().ok())?
         });
-        // An id may belong to another process by now.
+        // An id may belong to another process by now. Only the name is asked for: of a process that leaves no core dump,
+        // only root may know the directory.
         ours.filter(|pid| {
-            let directory = fs::read_link(format!("/proc/{pid}/cwd"));
-            directory.is_ok_and(|d| d.starts_with(self.folder()))
+            let name = fs::read_to_string(format!("/proc/{pid}/comm"));
+            name.is_ok_and(|n| n.starts_with("ingo-signing"))
         })
         .collect()
     }
@@ -296,7 +297,10 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // Whatever runs in this folder was started here, also what a page put into the background.
+        for pid in self.pids("") {
+            kill("KILL", pid);
+        }
+        // Whatever else runs in this folder was started here, too: what a page put into the background.
         let Ok(processes) = fs::read_dir("/proc") else {
             return;
         };
