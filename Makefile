@@ -34,13 +34,15 @@ PROGRAMS := prometheus:prometheus promtool:prometheus chromium:chromium tinyprox
   java:default-jdk-headless php:php-cli mcs:mono-mcs
 # What comes with none of these by itself: extensions and libraries of the languages that pages show programs in.
 LIBRARIES := /etc/php/*/mods-available/curl.ini:php-curl /usr/share/php/GuzzleHttp/autoload.php:php-guzzlehttp-guzzle \
-  /usr/lib/mono/4.5/System.Net.Http.dll:libmono-system-net-http4.0-cil
+  /usr/lib/mono/4.5/System.Net.Http.dll:libmono-system-net-http4.0-cil /usr/lib/python3*/ensurepip:python3-venv
 
 .PHONY: test-all
 test-all: tools programs ## Run the tests that need other programs too: Prometheus, Chromium, tinyproxy; as root on Debian they are installed
 	$(CARGO) test $(LOCKED) --test observed --test browser -- --include-ignored --nocapture
 	$(CARGO) test $(LOCKED) --test wayout
 	$(CARGO) test $(LOCKED) --test documented -- --include-ignored --nocapture
+	deploy/checks/helm
+	$(CARGO) test $(LOCKED) --test charts -- --include-ignored --nocapture
 
 .PHONY: programs
 programs:
