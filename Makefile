@@ -31,7 +31,8 @@ test: tools ## Run every test that needs the toolchain alone
 # Programs that tests need besides the toolchain, and their Debian packages.
 PROGRAMS := prometheus:prometheus promtool:prometheus chromium:chromium tinyproxy:tinyproxy \
   curl:curl jq:jq openssl:openssl python3:python3 ss:iproute2 haproxy:haproxy nginx:libnginx-mod-http-lua \
-  java:default-jdk-headless php:php-cli mcs:mono-mcs
+  java:default-jdk-headless php:php-cli mcs:mono-mcs \
+  strace:strace systemd-analyze:systemd wget:wget
 # What comes with none of these by itself: extensions and libraries of the languages that pages show programs in.
 LIBRARIES := /etc/php/*/mods-available/curl.ini:php-curl /usr/share/php/GuzzleHttp/autoload.php:php-guzzlehttp-guzzle \
   /usr/lib/mono/4.5/System.Net.Http.dll:libmono-system-net-http4.0-cil /usr/lib/python3*/ensurepip:python3-venv
@@ -41,8 +42,15 @@ test-all: tools programs ## Run the tests that need other programs too: Promethe
 	$(CARGO) test $(LOCKED) --test observed --test browser -- --include-ignored --nocapture
 	$(CARGO) test $(LOCKED) --test wayout
 	$(CARGO) test $(LOCKED) --test documented -- --include-ignored --nocapture
+	$(MAKE) deploy-check
 	deploy/checks/helm
 	$(CARGO) test $(LOCKED) --test charts -- --include-ignored --nocapture
+
+# The system calls that the systemd unit allows are compared with those of this binary.
+.PHONY: deploy-check
+deploy-check: tools ## Check manifests, the systemd unit, compose.yaml, all YAML and all scripts, as far as that goes without a cluster
+	$(CARGO) build $(LOCKED)
+	deploy/check
 
 .PHONY: programs
 programs:

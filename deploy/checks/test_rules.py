@@ -11,6 +11,7 @@ import unittest
 
 import yaml
 
+import compose_file
 import restricted
 import validate
 
@@ -325,6 +326,27 @@ class Rules(unittest.TestCase):
             command = [sys.executable, script, "--external", "Secret/ingo-credentials", "-"]
             ended = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
             self.assertEqual(ended.returncode, status, ended.stderr)
+
+    def test_a_compose_file_that_opens_itself_or_is_none_is_refused(self):
+        text = pathlib.Path(__file__).parents[1].joinpath("compose.yaml").read_text()
+        self.assertEqual(list(compose_file.findings(yaml.safe_load(text))), [])
+        for service, key, value, words in (
+            ("emulator", "ports", ["8646:8646"], "beyond this host"),
+            ("emulator", "ports", ["0.0.0.0:8646:8646"], "beyond this host"),
+            ("proxy", "network_mode", "service:nobody", "no such service"),
+            ("proxy", "ports", ["127.0.0.1:1:1"], "must publish them"),
+            ("proxy", "user", "0:0", "must not be root"),
+            ("proxy", "read_only", False, "read_only"),
+            ("proxy", "cap_drop", [], "cap_drop"),
+            ("proxy", "security_opt", [], "security_opt"),
+            ("proxy", "secrets", ["other"], "there is no other"),
+            ("proxy", "comand", [], "comand"),
+            ("proxy", "mem_limit", {}, "mem_limit"),
+        ):
+            with self.subTest(key=key, value=value):
+                document = yaml.safe_load(text)
+                document["services"][service][key] = value
+                self.assertTrue(any(words in f for f in compose_file.findings(document)), list(compose_file.findings(document)))
 
     def test_versions_from_1_29_to_the_newest_are_asked(self):
         asked = validate.versions()
