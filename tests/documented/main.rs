@@ -30,6 +30,7 @@
 
 mod data;
 mod links;
+mod manifests;
 mod options;
 mod page;
 mod place;
