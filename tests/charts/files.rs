@@ -83,10 +83,12 @@ fn the_schema_knows_the_values_that_there_are_and_no_others() {
             }
         }
     }
-    let values = yaml::document(&text(&format!("{LIBRARY}/values.yaml")));
-    let schema = text(&format!("{LIBRARY}/values.schema.json"));
-    let schema: Value = serde_json::from_str(&schema).unwrap();
-    let mut differences = Vec::new();
-    compare("", &values, &schema, &mut differences);
-    assert!(differences.is_empty(), "{differences:#?}");
+    for chart in [LIBRARY, EXAMPLE] {
+        let values = yaml::document(&text(&format!("{chart}/values.yaml")));
+        let schema = text(&format!("{chart}/values.schema.json"));
+        let schema: Value = serde_json::from_str(&schema).unwrap();
+        let mut differences = Vec::new();
+        compare("", &values, &schema, &mut differences);
+        assert!(differences.is_empty(), "{chart}: {differences:#?}");
+    }
 }

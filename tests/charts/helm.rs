@@ -4,7 +4,6 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    sync::OnceLock,
 };
 
 use serde_json::Value;
@@ -12,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::{
     path,
-    support::{Ended, Process},
+    support::{Ended, Process, process::is_installed},
     yaml,
 };
 
@@ -35,19 +34,17 @@ pub(crate) struct Case {
 
 impl Helm {
     /// Helm from the environment of deploy/checks; says aloud where it cannot be had.
-    pub(crate) fn there() -> Option<&'static Self> {
-        static HELM: OnceLock<Option<Helm>> = OnceLock::new();
-        HELM.get_or_init(Self::find).as_ref()
-    }
-
-    fn find() -> Option<Self> {
+    pub(crate) fn there() -> Option<Self> {
         let tools = Command::new(path("deploy/checks/tools")).output();
-        let Some(tools) = tools.ok().filter(|tools| tools.status.success()) else {
-            eprintln!(
-                "SKIPPED: deploy/checks/tools cannot install Helm (make test-all as root installs what it needs)"
-            );
+        let tools = tools.expect("a script of ours");
+        if !tools.status.success() {
+            // Without python's venv nothing can be installed; all else is a fault.
+            let possible = is_installed("python3", &["-c", "import ensurepip"]);
+            let said = String::from_utf8_lossy(&tools.stderr).into_owned();
+            assert!(!possible, "deploy/checks/tools should install Helm: {said}");
+            eprintln!("SKIPPED: Helm cannot be installed without python3-venv");
             return None;
-        };
+        }
         let tools = String::from_utf8(tools.stdout).unwrap();
         let helm = Self {
             program: Path::new(tools.trim()).join("bin/helm"),

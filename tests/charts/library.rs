@@ -40,7 +40,7 @@ annotations: {{ include \"ingo-signing-proxy.podAnnotations\" . | nindent 2 }}
 volumes: {{ include \"ingo-signing-proxy.volumes\" . | nindent 2 }}
 {{- end }}
 ";
-    let documents = twice(helm, "aliased", template).unwrap();
+    let documents = twice(&helm, "aliased", template).unwrap();
     // Helm puts those of no kind that it knows last.
     let [first, second, of_first, of_second] = &documents[..] else {
         panic!("{documents:#?}");
@@ -74,7 +74,7 @@ fn whoever_includes_a_part_without_the_root_context_is_told_what_to_write() {
             "write: include \"ingo-signing-proxy.container\" $",
         ),
     ] {
-        let refused = twice(helm, name, template).unwrap_err();
+        let refused = twice(&helm, name, template).unwrap_err();
         assert!(refused.contains(told), "{name}: {refused}");
     }
 }
