@@ -28,6 +28,7 @@
     reason = "a test ends by panicking and says aloud what it skips; parts of the support are for other tests"
 )]
 
+mod console;
 mod data;
 mod links;
 mod manifests;
@@ -36,6 +37,7 @@ mod page;
 mod place;
 mod queries;
 mod shell;
+mod shims;
 mod snippets;
 #[path = "../it/support/mod.rs"]
 mod support;

@@ -6,9 +6,8 @@
 
 use std::{
     fs,
-    io::{ErrorKind, Write as _},
+    io::ErrorKind,
     net::{Ipv4Addr, SocketAddrV4, TcpListener},
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
     sync::Mutex,
@@ -17,7 +16,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::page::root;
+use super::{page::root, shims};
 use crate::support::{Client, PATIENCE, Post, Process};
 
 /// A port that no page names: who holds it has the address.
@@ -35,25 +34,6 @@ const PATHS: [&str; 5] = [
     "/etc/ingo-signing-proxy",
     "/etc/ssl/private/",
 ];
-
-/// Programs that would change the machine, or ask others.
-const OFF_LIMITS: [&str; 9] = [
-    "apt-get",
-    "buildah",
-    "docker",
-    "journalctl",
-    "podman",
-    "ssh",
-    "sudo",
-    "systemctl",
-    "chronyc",
-];
-
-/// A clone is what is here already.
-const GIT: &str = "#!/usr/bin/env bash\n[ \"$1\" = clone ] && exec ln -s . \"${@: -1}\"\nexit 97\n";
-
-/// What make builds is what is tested.
-const MAKE: &str = "#!/usr/bin/env bash\ncase \"$*\" in build) ;; demo) exec ingo-signing-proxy demo ;; *) exit 97 ;; esac\n";
 
 /// What the pages call the credentials that Ingo issued.
 const USERNAME: &str = "your-username";
@@ -104,15 +84,7 @@ impl Place {
         fs::write(page.join("strict/.curlrc"), "fail-with-body\n").unwrap();
         fs::write(page.join("ingo-secret"), SECRET).unwrap();
         fs::write(page.join("run/secrets/ingo/secret"), SECRET).unwrap();
-        program(&page.join("bin/ingo-signing-proxy"), &shim(page, address));
-        program(&page.join("bin/pidof"), &pidof(page));
-        program(&page.join("bin/git"), GIT);
-        program(&page.join("bin/make"), MAKE);
-        for name in OFF_LIMITS {
-            let refusal =
-                "#!/bin/sh\necho \"$0: a block that runs this says what it needs\" >&2; exit 97\n";
-            program(&page.join("bin").join(name), refusal);
-        }
+        shims::install(page, address, INGO);
         let configurations = fs::read_dir(page.join("work/config")).unwrap();
         for file in configurations
             .map(|e| e.unwrap().path())
@@ -358,67 +330,6 @@ fn claimed() -> (Ipv4Addr, TcpListener) {
         }
     }
     panic!("no loopback address is free");
-}
-
-/// What stands first in PATH: the real binary, told where to listen where the page leaves that to the defaults.
-fn shim(page: &Path, address: Ipv4Addr) -> String {
-    format!(
-        r#"#!/usr/bin/env bash
-set -eu
-given="$*"
-configuration=
-previous=
-for argument in "$@"; do
-  if [ "$previous" = --config ]; then configuration=$argument; fi
-  previous=$argument
-done
-says() {{ [ -n "$configuration" ] && grep -qE "$1" "$configuration"; }}
-case "${{1-}}" in
-  serve | doctor)
-    says 'address:' || {{
-      export INGO_PROXY__LISTENERS__PROXY__ADDRESS="${{INGO_PROXY__LISTENERS__PROXY__ADDRESS-{address}:8646}}"
-      export INGO_PROXY__LISTENERS__HEALTH__ADDRESS="${{INGO_PROXY__LISTENERS__HEALTH__ADDRESS-{address}:9646}}"
-    }}
-    says ' url:' || export INGO_PROXY__UPSTREAM__URL="${{INGO_PROXY__UPSTREAM__URL-http://{address}:{INGO}}}"
-    ;;
-  emulator)
-    [[ "$given" == *--listen* ]] || set -- "$@" --listen {address}:8647
-    [[ "$given" == *--control-listen* ]] || set -- "$@" --control-listen {address}:9647
-    ;;
-  demo)
-    set -- "$@" --listen {address}:8646 --health-listen {address}:9646 --emulator-listen {address}:8647 --control-listen {address}:9647
-    ;;
-esac
-: > "{page}/pids/$$-${{1-}}"
-exec "{binary}" "$@"
-"#,
-        page = page.display(),
-        binary = env!("CARGO_BIN_EXE_ingo-signing-proxy"),
-    )
-}
-
-/// The page's own processes alone: others of this name may run on this machine.
-fn pidof(page: &Path) -> String {
-    format!(
-        r#"#!/usr/bin/env bash
-set -eu
-found=()
-for file in "{page}"/pids/*-serve; do
-  pid=$(basename "$file"); pid=${{pid%-serve}}
-  if [ -e "/proc/$pid" ]; then found+=("$pid"); fi
-done
-echo "${{found[@]}}"
-"#,
-        page = page.display(),
-    )
-}
-
-fn program(file: &Path, content: &str) {
-    fs::File::create(file)
-        .unwrap()
-        .write_all(content.as_bytes())
-        .unwrap();
-    fs::set_permissions(file, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 fn copy(from: &Path, to: &Path) {
