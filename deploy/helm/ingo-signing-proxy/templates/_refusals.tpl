@@ -1,6 +1,6 @@
 {{- /*
 What cannot work is refused here, where Helm knows of it, and not by a pod that does not start. All mistakes at once.
-What one value must look like is in values.schema.json; what one key of `config` must, `ingo-signing-proxy check` knows.
+What one value must look like, and each key of `config`, is in values.schema.json.
 */}}
 {{- define "ingo-signing-proxy.private.refuse" -}}
 {{- $values := .Values -}}
@@ -38,6 +38,14 @@ What one value must look like is in values.schema.json; what one key of `config`
 {{- $mistakes = append $mistakes (printf "%s.config.credentials.secret_env and a secret file (%s.secret.name) are both set; set one" $name $name) -}}
 {{- end -}}
 
+{{- /* A file elsewhere may be mounted by a webhook of the cluster; this folder is of this chart alone. */ -}}
+{{- range $key := list "secret_file" "next_secret_file" "api_key_file" -}}
+{{- $file := get $credentials $key -}}
+{{- if and (hasPrefix "/run/secrets/ingo/" $file) (not $values.secret.name) (not (include "ingo-signing-proxy.private.volumeOf" (list $values $file))) -}}
+{{- $mistakes = append $mistakes (printf "%s.config.credentials.%s is %s, where nothing is mounted; name the Secret that holds it by %s.secret.name" $name $key $file $name) -}}
+{{- end -}}
+{{- end -}}
+
 {{- /* What beats proxy.yaml would make ports and grace here others than the proxy's. */ -}}
 {{- range $environment -}}
 {{- if and (hasPrefix "INGO_PROXY__" .) (not (hasPrefix "INGO_PROXY__CREDENTIALS__" .)) (not (hasPrefix "INGO_PROXY__UPSTREAM__PROXY__" .)) -}}
@@ -65,10 +73,7 @@ What one value must look like is in values.schema.json; what one key of `config`
 {{- $mistakes = append $mistakes (printf "%s.routes: %s moves money and config.journal.file is not set: nobody would know of a payment that was sent and not answered; set it to a file on a volume that outlives the pod, see docs/journal.md" $name (join ", " $money)) -}}
 {{- end -}}
 {{- if $journal -}}
-{{- $volume := "" -}}
-{{- range $values.extraVolumeMounts -}}
-{{- if hasPrefix (printf "%s/" (trimSuffix "/" .mountPath)) $journal }}{{ $volume = .name }}{{ end -}}
-{{- end -}}
+{{- $volume := include "ingo-signing-proxy.private.volumeOf" (list $values $journal) -}}
 {{- if not $volume -}}
 {{- $mistakes = append $mistakes (printf "%s.config.journal.file is %s, where no volume is mounted, and the root file system is read-only; mount one with %s.extraVolumes and %s.extraVolumeMounts" $name $journal $name $name) -}}
 {{- end -}}
@@ -95,4 +100,14 @@ What one value must look like is in values.schema.json; what one key of `config`
 {{- if $mistakes -}}
 {{- fail (join "\n" (prepend $mistakes "")) -}}
 {{- end -}}
+{{- end }}
+
+{{- /* The volume of extraVolumeMounts that a file is on; nothing where it is on none. Argument: list VALUES FILE. */}}
+{{- define "ingo-signing-proxy.private.volumeOf" -}}
+{{- $file := index . 1 -}}
+{{- $volume := "" -}}
+{{- range (index . 0).extraVolumeMounts -}}
+{{- if hasPrefix (printf "%s/" (trimSuffix "/" .mountPath)) $file }}{{ $volume = .name }}{{ end -}}
+{{- end -}}
+{{- $volume -}}
 {{- end }}
