@@ -43,6 +43,7 @@ test-all: tools programs ## Run the tests that need other programs too: Promethe
 	$(CARGO) test $(LOCKED) --test wayout
 	$(CARGO) test $(LOCKED) --test documented -- --include-ignored --nocapture
 	$(MAKE) deploy-check
+	$(CARGO) test $(LOCKED) --test deploy -- --include-ignored
 	deploy/checks/helm
 	$(CARGO) test $(LOCKED) --test charts -- --include-ignored --nocapture
 
