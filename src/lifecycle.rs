@@ -12,7 +12,7 @@ use tokio::sync::{Notify, watch};
 pub enum Stage {
     /// Exchanges are served.
     Serving,
-    /// The signal came: not ready any more, but new connections are still served, for those who have not heard of it.
+    /// A signal came: not ready any more, but new connections are still served, for those who have not heard of it.
     Leaving,
     /// Nothing new is taken; what runs may finish.
     Draining,

@@ -64,8 +64,14 @@ impl Control {
             (b"/config", _) => Page::method_not_allowed("GET, HEAD"),
             (b"/quitquitquit", &Method::POST) => {
                 tracing::info!("asked to quit by the admin listener");
-                self.current.load().lifecycle.advance(Stage::Leaving);
-                Page::text(200, "draining\n")
+                let lifecycle = &self.current.load().lifecycle;
+                let open = Some(lifecycle.open());
+                // Whoever asks for it has nothing more to send: there is no load balancer that must notice first.
+                lifecycle.advance(Stage::Draining);
+                Page {
+                    open,
+                    ..Page::text(200, "draining\n")
+                }
             }
             (b"/quitquitquit", _) => Page::method_not_allowed("POST"),
             _ => Page::not_found("/, /config, /log-level and POST /quitquitquit"),

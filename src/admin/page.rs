@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use crate::{
     exchange::{Rejection, check_browser, hosts::Hosts},
+    lifecycle::Open,
     listener::Guarded,
 };
 
@@ -27,6 +28,8 @@ pub(super) struct Page {
     /// What a browser may do with it (`Content-Security-Policy`), where a browser shows it.
     pub(super) policy: Option<&'static str>,
     pub(super) body: Bytes,
+    /// Held until it is written, where the process may leave before.
+    pub(super) open: Option<Open>,
 }
 
 /// Anybody in the pod's network may connect to the health listener: idle connections must not keep the kubelet out.
@@ -43,6 +46,7 @@ impl Page {
             allow: None,
             policy: None,
             body: body.into(),
+            open: None,
         }
     }
 
@@ -140,7 +144,10 @@ impl HttpServerApp for PageApp {
         let body = if head_only { Bytes::new() } else { page.body };
         session.write_response_body(body, true).await.ok()?;
         let settings = HttpPersistentSettings::for_session(&session);
-        let reusable = session.finish().await.ok()??;
+        let finished = session.finish().await;
+        // Whoever leaves need not wait for this answer any more.
+        drop(page.open);
+        let reusable = finished.ok()??;
         Some(ReusedHttpStream::from_reusable_stream(reusable, settings))
     }
 }

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, watch},
     task::JoinSet,
-    time::{interval, sleep, timeout},
+    time::{interval, timeout},
 };
 
 use self::{
@@ -43,7 +43,8 @@ const OPERATOR_LIMITS: ConnectionLimits = ConnectionLimits {
 const JOURNAL_CLOSE: Duration = Duration::from_secs(5);
 /// The last spans are given this long to reach a collector that may not answer.
 const SPANS_CLOSE: Duration = Duration::from_secs(3);
-/// HTTP/2 callers are given this long to take what was written for them and to hear that the connection ends.
+/// HTTP/2 callers are given this long to take what was written for them and to hear that the connection ends; so is whoever
+/// posted `/quitquitquit`.
 const FLUSH: Duration = Duration::from_secs(1);
 
 /// A proxy whose sockets are bound and whose credentials are loaded.
@@ -206,8 +207,8 @@ impl Server {
         self.configured.process.lifecycle.clone()
     }
 
-    /// Serves until [`Stage::Leaving`] is reached, then leaves: new connections are still served for `shutdown_delay`,
-    /// exchanges in flight finish within `shutdown_limit`. Answers how many did not.
+    /// Serves until [`Stage::Leaving`] is reached, then leaves: new connections are still served for `shutdown_delay`, unless
+    /// [`Stage::Draining`] is reached before; exchanges in flight finish within `shutdown_limit`. Answers how many did not.
     pub async fn run(self) -> usize {
         let addresses = self.addresses();
         let Self {
@@ -344,13 +345,18 @@ async fn leave(
     stop_callers: watch::Sender<bool>,
     mut accepting: JoinSet<()>,
 ) {
+    let delay = match lifecycle.stage() {
+        Stage::Draining => Duration::ZERO,
+        Stage::Serving | Stage::Leaving => shutdown.delay,
+    };
     tracing::info!(
         exchanges_in_flight = lifecycle.running(),
-        delay_seconds = shutdown.delay.as_secs_f64(),
+        delay_seconds = delay.as_secs_f64(),
         limit_seconds = shutdown.limit.as_secs_f64(),
         "draining"
     );
-    sleep(shutdown.delay).await;
+    // Over, or cut short by whoever knows that nobody comes any more.
+    let _passed = timeout(delay, lifecycle.reached(Stage::Draining)).await;
     lifecycle.advance(Stage::Draining);
     // Whoever is accepting reads this; if nobody is, nothing needs to stop.
     let _told = stop_callers.send(true);

@@ -60,13 +60,20 @@ fn quitquitquit_at_the_address_that_the_job_posts_to_ends_the_proxy_with_status_
     let place = Place::of("before-1.29");
     let mut command = place.command();
     command.args(["--upstream", &upstream.url()]);
-    command.env("INGO_PROXY__SHUTDOWN_DELAY", "0s");
     let started = Started::run(command, 3);
     let answer =
         Client::connect(started.reachable("admin")).post(&Post::new("").to("/quitquitquit"));
     assert_eq!(answer.status, 200);
+    // The shutdown_delay of 20 s is for apps that still have calls to make; this one is done.
     let ended = started.end();
     assert_eq!(ended.status, Some(0), "{}", ended.output());
+    let draining = ended
+        .output()
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .find(|line| line["message"] == "draining")
+        .unwrap();
+    assert_eq!(draining["delay_seconds"], 0.0);
 }
 
 #[test]
@@ -105,7 +112,6 @@ fn with_an_emulator(overlay: &'static str) -> (Place, Started, Started) {
     let mut command = place.command();
     let upstream = format!("http://{}", emulator.address("emulator"));
     command.args(["--upstream", &upstream]);
-    command.env("INGO_PROXY__SHUTDOWN_DELAY", "0s");
     let listeners = config(overlay)["listeners"].as_object().unwrap().len();
     let proxy = Started::run(command, listeners);
     (place, emulator, proxy)

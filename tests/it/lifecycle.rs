@@ -205,6 +205,44 @@ fn quitquitquit_on_the_admin_listener_drains_and_ends_with_status_0() {
 }
 
 #[test]
+fn quitquitquit_does_not_wait_for_load_balancers_and_ends_a_wait_that_a_signal_began() {
+    for signalled_before in [false, true] {
+        let gate = Gate::closed();
+        let upstream = holding(&gate);
+        let builder = Proxy::to(&upstream).admin();
+        // Longer than this test has.
+        let proxy = builder.yaml("shutdown_delay: 10m\n").start();
+        let mut client = proxy.client();
+        client.send(&Post::new(session("p")).bytes());
+        upstream.wait_for(1);
+        if signalled_before {
+            proxy.signal("TERM");
+            proxy.readyz_becomes(503);
+        }
+        let quit = Post::new("").to("/quitquitquit");
+        let answer = Client::connect(proxy.address("admin")).post(&quit);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        proxy.readyz_becomes(503);
+        // What is in flight still finishes.
+        gate.open();
+        assert_eq!(client.answer("POST").status, 200);
+        ended_with(&proxy.end(), 0, &[]);
+    }
+}
+
+#[test]
+fn whoever_posts_quitquitquit_to_an_idle_proxy_gets_the_whole_answer() {
+    let upstream = Upstream::answering(Reply::json("{}"));
+    for _ in 0..16 {
+        let proxy = Proxy::to(&upstream).admin().start();
+        let quit = Post::new("").to("/quitquitquit");
+        let answer = Client::connect(proxy.address("admin")).post(&quit);
+        assert_eq!(answer.text(), "draining\n");
+        ended_with(&proxy.end(), 0, &[]);
+    }
+}
+
+#[test]
 fn quitquitquit_wants_a_post_and_no_browser() {
     let upstream = Upstream::answering(Reply::json("{}"));
     let proxy = Proxy::to(&upstream).admin().start();

@@ -56,7 +56,7 @@ pub(super) fn keys() -> Vec<Key> {
             .or_else("default: pretty on a terminal, json otherwise")
             .at_start(),
         Key::boolean("reload_on_change", false, "Whether this file is taken anew when it changes, and not on SIGHUP only: for a mounted ConfigMap.").at_start(),
-        Key::new("shutdown_delay", Form::Time(UP_TO_AN_HOUR), "After a signal to stop, new connections are still served for this long, so that load balancers notice.").or("0s"),
+        Key::new("shutdown_delay", Form::Time(UP_TO_AN_HOUR), "After a signal to stop, new connections are still served for this long, so that load balancers notice; `POST /quitquitquit` does not wait for it.").or("0s"),
         Key::new("shutdown_limit", Form::Time(UP_TO_AN_HOUR), "Then exchanges in flight may take this long to finish. Default: the longest deadline of an enabled route and 5 seconds. Shorter, and a shutdown can cut off an exchange whose outcome is then unknown; `check` warns.").such_as("35s"),
     ];
     for (listener, address, flag) in [
