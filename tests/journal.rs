@@ -13,6 +13,7 @@ use std::{
     process::{Command, Output, Stdio},
     sync::Arc,
     thread,
+    time::{Duration, Instant},
 };
 
 use ingo_signing_proxy::{
@@ -361,6 +362,205 @@ fn the_command_resolves_across_the_files_of_a_rotated_journal() {
     assert_eq!(status(&["--journal", new]), Some(0));
     assert_eq!(status(&["--journal", old, "--journal", new]), Some(0));
     assert_eq!(status(&["--journal", new, "--journal", old]), Some(0));
+}
+
+/// As a journal has it that nobody is going to answer any more: begun in another year.
+fn begun_long_ago(attempt: &Attempt) -> String {
+    format!(
+        "{{\"v\":1,\"event\":\"begin\",\"time\":\"2026-01-02T03:04:05.006Z\",\"exchange_id\":\"{}\",\"tenant\":\"default\",\"route\":\"debit\",\"attempt\":1,\"idempotency_key\":\"k-1\",\"identifier\":[\"{}\"]}}\n",
+        attempt.exchange_id, attempt.identifier[0]
+    )
+}
+
+fn told(output: &Output) -> String {
+    [&output.stdout[..], &output.stderr[..]]
+        .map(String::from_utf8_lossy)
+        .concat()
+}
+
+#[test]
+fn what_a_person_settles_stands_in_the_journal_and_is_not_listed_any_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("journal");
+    let attempts = [attempt(), attempt(), attempt()];
+    let before: String = attempts.iter().map(begun_long_ago).collect();
+    // With and without a last line that a crash tore.
+    for torn in ["", "{\"v\":1,\"event\":\"be"] {
+        fs::write(&file, before.clone() + torn).unwrap();
+        let path = file.to_str().unwrap();
+        let ids = attempts.each_ref().map(|a| a.exchange_id.to_string());
+        let output = unresolved(&[
+            "--journal",
+            path,
+            "--settle",
+            &ids[0],
+            "--settle",
+            &ids[2],
+            "--settle",
+            &ids[0],
+        ]);
+        assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+        let lines = String::from_utf8(output.stdout).unwrap();
+        let expected = [0, 2].map(|n| {
+            let identifier = &attempts[n].identifier[0];
+            format!("settled: {} debit {identifier}\n", ids[n])
+        });
+        assert_eq!(lines, expected.concat());
+
+        let text = fs::read_to_string(&file).unwrap();
+        let added = text.strip_prefix(&(before.clone() + torn)).unwrap();
+        assert_eq!(added.starts_with('\n'), !torn.is_empty());
+        let added: Vec<serde_json::Value> = (added.trim().lines())
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(added.len(), 2);
+        for (record, n) in added.iter().zip([0, 2]) {
+            assert_eq!(record["v"], 1);
+            assert_eq!(record["event"], "end");
+            assert_eq!(record["outcome"], "settled");
+            assert_eq!(record["exchange_id"], ids[n]);
+            assert_eq!(record["identifier"][0], attempts[n].identifier[0]);
+            assert!(record["time"].as_str().unwrap().ends_with('Z'));
+            assert!(record["attempt"].is_null(), "it is of the exchange");
+        }
+        let output = unresolved(&["--journal", path, "--json"]);
+        assert_eq!(output.status.code(), Some(1));
+        let left: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(left["exchange_id"], ids[1]);
+    }
+}
+
+#[test]
+fn what_cannot_be_settled_is_refused_with_1_and_nothing_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("journal");
+    let path = file.to_str().unwrap();
+    let [ended, unanswered, running] = journal_of_three(&file);
+    let settled = attempt();
+    let mut journal = fs::OpenOptions::new().append(true).open(&file).unwrap();
+    journal
+        .write_all(begun_long_ago(&settled).as_bytes())
+        .unwrap();
+    let id = settled.exchange_id.to_string();
+    let output = unresolved(&["--journal", path, "--settle", &id]);
+    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+
+    let before = fs::read(&file).unwrap();
+    let open = unanswered.exchange_id.to_string();
+    for (exchange, why) in [
+        (ended.exchange_id, "is not unresolved, it was answered at "),
+        (settled.exchange_id, "is not unresolved, it was settled at "),
+        (Uuid::new_v4(), "has no exchange"),
+        (running.exchange_id, "may still be in flight"),
+    ] {
+        let exchange = exchange.to_string();
+        // Not by halves either.
+        for settle in [&["--settle", &open][..], &[]] {
+            let refused = ["--journal", path, "--settle", &exchange];
+            let output = unresolved(&[settle, &refused].concat());
+            let told = told(&output);
+            assert_eq!(output.status.code(), Some(1), "{told}");
+            assert!(told.contains(why) && told.contains(&exchange), "{told}");
+            assert_eq!(fs::read(&file).unwrap(), before, "{told}");
+        }
+    }
+    let output = unresolved(&["--journal", path, "--settle", &open]);
+    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+}
+
+#[test]
+fn an_exchange_may_be_settled_once_no_deadline_could_let_it_run_any_more() {
+    // The 10 minutes that the command goes by are the longest deadline that a configuration may set.
+    let reference = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
+    let reference = fs::read_to_string(reference).unwrap();
+    let deadlines: Vec<_> = (reference.lines())
+        .filter(|line| line.starts_with("| `routes.") && line.contains(".deadline` |"))
+        .collect();
+    assert!(!deadlines.is_empty());
+    for line in deadlines {
+        assert!(line.contains("| 10ms to 10m |"), "{line}");
+    }
+}
+
+#[test]
+fn a_proxy_that_runs_reads_what_was_settled_by_itself_and_does_not_carry_it_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("journal");
+    let journal = open(&file, true);
+    let attempts = [attempt(), attempt()];
+    let runtime = runtime();
+    for attempt in &attempts {
+        runtime.block_on(journal.begin(attempt)).unwrap();
+        journal.end(attempt, Ended::Unanswered);
+    }
+    // An end is written before the begin that comes after it.
+    let last = attempt();
+    runtime.block_on(journal.begin(&last)).unwrap();
+    journal.end(&last, answered());
+    let id = attempts[0].exchange_id.to_string();
+    let output = unresolved(&["--journal", file.to_str().unwrap(), "--settle", &id]);
+    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+    let until = Instant::now() + Duration::from_secs(60);
+    while journal.unresolved(Route::Debit) != 1 {
+        assert!(Instant::now() < until, "it was never read");
+        thread::yield_now();
+    }
+    fs::rename(&file, folder.path().join("journal.1")).unwrap();
+    journal.reopen();
+    drop(journal);
+    assert_eq!(listed(&file), HashSet::from([attempts[1].exchange_id]));
+}
+
+#[test]
+fn settling_leaves_with_64_when_used_wrongly_and_with_71_when_the_file_cannot_be_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let id = Uuid::new_v4().to_string();
+    let (file, missing, fifo) = (path("journal"), path("missing"), path("fifo"));
+    fs::write(&file, begun_long_ago(&attempt())).unwrap();
+    let made = Command::new("mkfifo").arg(&fifo).status().unwrap();
+    assert!(made.success());
+    for (arguments, status) in [
+        (&["--journal", &file, "--settle", "payment-1"][..], 64),
+        (&["--journal", &file, "--settle"], 64),
+        (&["--settle", &id], 64),
+        (
+            &["--journal", &file, "--journal", &file, "--settle", &id],
+            64,
+        ),
+        (&["--journal", &file, "--json", "--settle", &id], 64),
+        (&["--journal", &missing, "--settle", &id], 71),
+        (&["--journal", &fifo, "--settle", &id], 71),
+        (&["--journal", "/", "--settle", &id], 71),
+    ] {
+        let output = unresolved(arguments);
+        let told = told(&output);
+        assert_eq!(output.status.code(), Some(status), "{arguments:?}: {told}");
+        assert!(output.stdout.is_empty(), "{told}");
+    }
+    assert!(!Path::new(&missing).exists(), "it must not be created");
+}
+
+#[test]
+fn on_a_full_disk_nothing_is_said_to_be_settled() {
+    let Some(disk) = SmallDisk::mount() else {
+        println!("skipped: mounting a small file system needs root");
+        return;
+    };
+    let file = disk.0.path().join("journal");
+    let open = attempt();
+    // One page is as small as a file gets; the line must need another.
+    let padding = format!("{}\n", " ".repeat(4095 - begun_long_ago(&open).len()));
+    fs::write(&file, begun_long_ago(&open) + &padding).unwrap();
+    let mut ballast = fs::File::create(disk.0.path().join("ballast")).unwrap();
+    while ballast.write_all(&[0; 512]).is_ok() {}
+    let id = open.exchange_id.to_string();
+    let path = file.to_str().unwrap();
+    let output = unresolved(&["--journal", path, "--settle", &id]);
+    assert_eq!(output.status.code(), Some(71), "{}", told(&output));
+    assert!(output.stdout.is_empty());
+    assert!(told(&output).contains(path), "{}", told(&output));
+    assert_eq!(listed(&file), HashSet::from([open.exchange_id]));
 }
 
 #[test]

@@ -1,21 +1,23 @@
-//! `unresolved`: lists the exchanges that a journal began and never ended.
+//! `unresolved`: lists the exchanges that a journal began and never ended, or settles them.
 //!
-//! Reads files, also those that a running proxy writes to, and never changes one. What stands in them came from request
-//! bodies, so that nothing of it reaches a terminal as a control character.
+//! Reads files, also those that a running proxy writes to, and changes one only by `--settle`. What stands in them came from
+//! request bodies, so that nothing of it reaches a terminal as a control character.
 
 use std::{
     fmt::Write as _,
     fs::File,
     io::{self, BufReader, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use serde::Serialize;
+use uuid::Uuid;
 
-use super::{Exit, complain};
+use super::{Exit, complain, print};
 use crate::{
     ingo::{Class, Route},
-    journal::{Ledger, OpenAttempt, Unresolved},
+    journal::{Ledger, NotSettled, OpenAttempt, Unresolved, settle},
 };
 
 /// Lists the money exchanges that a journal began and never ended
@@ -25,11 +27,51 @@ pub(crate) struct UnresolvedArgs {
     #[arg(long, value_name = "F", required = true)]
     journal: Vec<PathBuf>,
     /// One JSON object a line instead of a table
-    #[arg(long)]
+    #[arg(long, conflicts_with = "settle")]
     json: bool,
+    /// Write down that this exchange is settled, once a person has found out what became of it; may be repeated. With one
+    /// --journal, the file that the proxy writes to now
+    #[arg(long, value_name = "EXCHANGE_ID")]
+    settle: Vec<Uuid>,
 }
 
 pub(super) fn run(args: &UnresolvedArgs) -> Exit {
+    if args.settle.is_empty() {
+        return list(args);
+    }
+    let [file] = args.journal.as_slice() else {
+        complain(
+            &"--settle writes to one file; name one --journal, the file that the proxy writes to now",
+        );
+        return Exit::Usage;
+    };
+    settle_in(file, &args.settle)
+}
+
+fn settle_in(file: &Path, exchanges: &[Uuid]) -> Exit {
+    let settled = match settle(file, exchanges, SystemTime::now()) {
+        Ok(settled) => settled,
+        Err(error) => {
+            complain(&visible(&error.to_string()));
+            return match error {
+                NotSettled::Unknown { .. }
+                | NotSettled::Ended(_)
+                | NotSettled::MayBeInFlight { .. } => Exit::NotWell,
+                NotSettled::NotAFile(_) | NotSettled::System { .. } | NotSettled::Gone(_) => {
+                    Exit::System
+                }
+            };
+        }
+    };
+    let lines = settled.iter().map(|record| {
+        let identifier = or_dash(visible(&record.identifier.join(", ")));
+        let (exchange, route) = (record.exchange_id, visible(&record.route));
+        format!("settled: {exchange} {route} {identifier}\n")
+    });
+    print(&lines.collect::<String>())
+}
+
+fn list(args: &UnresolvedArgs) -> Exit {
     let mut ledger = Ledger::of_files();
     for file in &args.journal {
         let read = File::open(file).and_then(|opened| ledger.read(BufReader::new(opened)));

@@ -109,26 +109,40 @@ impl Appender {
     pub(super) fn append(&mut self, lines: &[u8]) -> io::Result<()> {
         let before = self.file.metadata()?.len();
         let result = self.write(lines);
-        match result {
-            Ok(()) => self.torn = false,
-            Err(_) => self.undo(before),
-        }
-        self.known = self.file.metadata().map_or(before, |m| m.len());
-        result
+        let written = match result {
+            Ok(written) => {
+                self.torn = false;
+                written
+            }
+            Err(_) => {
+                self.undo(before);
+                0
+            }
+        };
+        let now = self.file.metadata().map_or(before, |m| m.len());
+        // What a person added since the last look stands before or after these lines, and is still to be read. Ours are then
+        // read with it, which tells the ledger nothing new.
+        let ours_alone = before == self.known && (result.is_err() || now == before + written);
+        self.known = if ours_alone { now } else { self.known.min(now) };
+        result.map(|_written| ())
     }
 
-    fn write(&self, lines: &[u8]) -> io::Result<()> {
-        if self.torn {
-            (&self.file).write_all(&[b"\n", lines].concat())?;
+    /// Answers how many bytes it took.
+    fn write(&self, lines: &[u8]) -> io::Result<u64> {
+        let completed;
+        let lines = if self.torn {
+            completed = [b"\n", lines].concat();
+            &completed
         } else {
-            (&self.file).write_all(lines)?;
-        }
+            lines
+        };
+        (&self.file).write_all(lines)?;
         if self.config.fsync {
             // After a failure the kernel may call the pages clean that it could not write, so that asking again would
             // succeed and mean nothing. Therefore these lines are given up, and later ones are written anew.
             self.file.sync_data()?;
         }
-        Ok(())
+        Ok(lines.len() as u64)
     }
 
     fn undo(&mut self, before: u64) {
@@ -272,6 +286,37 @@ mod tests {
         );
         appender.append(b"{}\n").expect("room");
         assert_eq!(fs::read_to_string(&file).expect("there"), "{}\n");
+    }
+
+    #[test]
+    fn a_line_that_somebody_adds_between_a_look_and_a_write_is_read_at_the_next_look() {
+        let line = |event: &str, exchange: u8, rest: &str| {
+            format!(
+                "{{\"v\":1,\"event\":\"{event}\",\"time\":\"\",\"exchange_id\":\"00000000-0000-0000-0000-00000000000{exchange}\",\"route\":\"debit\"{rest}}}\n"
+            )
+        };
+        let folder = tempfile::tempdir().expect("a directory");
+        let file = folder.path().join("journal");
+        fs::write(&file, line("begin", 1, ",\"attempt\":1")).expect("written");
+        let config = JournalConfig {
+            file: file.clone(),
+            fsync: false,
+        };
+        let mut ledger = Ledger::of_process();
+        let mut appender = Appender::open(&config, &mut ledger).expect("opened");
+        assert_eq!(ledger.count("debit"), 1);
+        let mut other = OpenOptions::new().append(true).open(&file).expect("there");
+        let settled = line("end", 1, ",\"outcome\":\"settled\"");
+        other.write_all(settled.as_bytes()).expect("room");
+        let begin = line("begin", 2, ",\"attempt\":1");
+        appender.append(begin.as_bytes()).expect("room");
+        ledger.read(begin.as_bytes()).expect("readable");
+        assert_eq!(ledger.count("debit"), 2);
+        assert_eq!(
+            appender.read_others(&mut ledger).expect("readable"),
+            Others::Added
+        );
+        assert_eq!(ledger.count("debit"), 1);
     }
 
     #[test]

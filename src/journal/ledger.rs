@@ -72,29 +72,8 @@ impl Ledger {
     ///
     /// # Errors
     /// The reader's own.
-    pub fn read(&mut self, mut journal: impl BufRead) -> io::Result<u64> {
-        let mut line = Vec::new();
-        let mut skipped = 0;
-        loop {
-            line.clear();
-            if journal
-                .by_ref()
-                .take(MAX_READ_BYTES)
-                .read_until(b'\n', &mut line)?
-                == 0
-            {
-                return Ok(skipped);
-            }
-            let whole = line.ends_with(b"\n") || (line.len() as u64) < MAX_READ_BYTES;
-            if !whole {
-                skip_line(&mut journal)?;
-                skipped += 1;
-            } else if let Some(record) = Record::parse(&line) {
-                self.apply(record);
-            } else if !line.trim_ascii().is_empty() {
-                skipped += 1;
-            }
-        }
+    pub fn read(&mut self, journal: impl BufRead) -> io::Result<u64> {
+        read_records(journal, |record| self.apply(record))
     }
 
     /// Takes note of one record.
@@ -197,6 +176,35 @@ impl<'l> Unresolved<'l> {
             record: first,
             attempts: attempts.collect(),
         })
+    }
+}
+
+/// Hands on each record of a journal, and returns how many lines were skipped.
+pub(super) fn read_records(
+    mut journal: impl BufRead,
+    mut take: impl FnMut(Record),
+) -> io::Result<u64> {
+    let mut line = Vec::new();
+    let mut skipped = 0;
+    loop {
+        line.clear();
+        if journal
+            .by_ref()
+            .take(MAX_READ_BYTES)
+            .read_until(b'\n', &mut line)?
+            == 0
+        {
+            return Ok(skipped);
+        }
+        let whole = line.ends_with(b"\n") || (line.len() as u64) < MAX_READ_BYTES;
+        if !whole {
+            skip_line(&mut journal)?;
+            skipped += 1;
+        } else if let Some(record) = Record::parse(&line) {
+            take(record);
+        } else if !line.trim_ascii().is_empty() {
+            skipped += 1;
+        }
     }
 }
 

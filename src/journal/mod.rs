@@ -10,6 +10,7 @@ mod ledger;
 mod moment;
 mod queue;
 mod record;
+mod settle;
 mod writer;
 
 #[cfg(test)]
@@ -37,6 +38,7 @@ pub use self::{
     error::JournalError,
     ledger::{Ledger, OpenAttempt, Unresolved},
     record::{Attempt, Ended, Event, Outcome, Record},
+    settle::{NotSettled, settle},
 };
 use crate::{clock::Clock, config::JournalConfig, ingo::Route};
 

@@ -90,19 +90,14 @@ impl Queue {
 
     /// Waits until there is something to do and takes all of it; after `at_most` also nothing. `None`: it was closed and is
     /// empty.
-    pub(super) fn take(&self, at_most: Option<Duration>) -> Option<Batch> {
+    pub(super) fn take(&self, at_most: Duration) -> Option<Batch> {
         let mut state = self.state.lock();
         while state.entries.is_empty() && !state.reopen {
             if state.closed {
                 return None;
             }
-            match at_most {
-                None => self.arrived.wait(&mut state),
-                Some(limit) => {
-                    if self.arrived.wait_for(&mut state, limit).timed_out() {
-                        break;
-                    }
-                }
+            if self.arrived.wait_for(&mut state, at_most).timed_out() {
+                break;
             }
         }
         state.begins = 0;
@@ -121,6 +116,9 @@ mod tests {
 
     use super::*;
     use crate::{ingo::Route, journal::Attempt};
+
+    /// Longer than any of these tests waits.
+    const LIMIT: Duration = Duration::from_secs(60);
 
     fn entry(waiting: Option<Waiting>) -> Entry {
         let attempt = Attempt {
@@ -150,7 +148,7 @@ mod tests {
             queue.push(entry(None)).expect("room for ends");
         }
         assert!(matches!(queue.push(entry(None)), Err(JournalError::Busy)));
-        let batch = queue.take(None).expect("a batch");
+        let batch = queue.take(LIMIT).expect("a batch");
         assert_eq!(batch.entries.len(), MAX_ENTRIES);
         queue.push(entry(Some(oneshot::channel().0))).expect("room");
     }
@@ -164,8 +162,8 @@ mod tests {
             queue.push(entry(None)),
             Err(JournalError::Stopped)
         ));
-        assert_eq!(queue.take(None).expect("a batch").entries.len(), 1);
-        assert!(queue.take(None).is_none());
+        assert_eq!(queue.take(LIMIT).expect("a batch").entries.len(), 1);
+        assert!(queue.take(LIMIT).is_none());
     }
 
     #[test]

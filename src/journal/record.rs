@@ -70,8 +70,8 @@ pub struct Record {
     /// The route's name. A journal may outlive a route, so this is text.
     #[serde(default)]
     pub route: String,
-    /// The attempt, counted from 1.
-    #[serde(default)]
+    /// The attempt, counted from 1; 0, and left out, where a line speaks of the whole exchange.
+    #[serde(default, skip_serializing_if = "is_of_the_exchange")]
     pub attempt: u32,
     /// The key that went to Ingo.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -116,7 +116,7 @@ pub enum Outcome {
     Unanswered,
     /// Nothing was sent.
     Unsent,
-    /// A person found out what became of the exchange and wrote this line. The proxy never does.
+    /// A person found out what became of the exchange, and wrote this line or had it written. A running proxy never does.
     Settled,
 }
 
@@ -160,6 +160,18 @@ impl Record {
             Ended::Unsent => Outcome::Unsent,
         });
         record
+    }
+
+    /// That a person found out what became of the exchange of this record.
+    pub(super) fn settled(&self, at: SystemTime) -> Self {
+        Self {
+            event: Event::End,
+            time: rfc3339(at),
+            attempt: 0,
+            outcome: Some(Outcome::Settled),
+            carried: false,
+            ..self.clone()
+        }
     }
 
     /// The same for a newer file.
@@ -208,6 +220,11 @@ impl Record {
         self.http_status
             .is_some_and(|http| is_success(http, self.ingo_status.as_deref()))
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_of_the_exchange(attempt: &u32) -> bool {
+    *attempt == 0
 }
 
 /// A UUID as answers and logs show it.

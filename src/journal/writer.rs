@@ -23,6 +23,9 @@ use crate::config::JournalConfig;
 
 /// How soon ends that could not be written are tried again where nothing else is to be written.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
+/// How soon a line that a person added is read where nothing is to be written: the metric, and with it the alert, follows.
+/// One look at the file's length.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Ends that are kept until they can be written; about 4 MiB.
 const MAX_OWED: usize = 8_192;
 /// A disk that stays full is told of this often, not once per call.
@@ -108,7 +111,8 @@ impl Writer {
         let leaving = Leaving(Arc::clone(&self.shared));
         loop {
             let in_arrears = !self.owed.is_empty() || self.carry_due;
-            let Some(batch) = leaving.0.queue.take(in_arrears.then_some(TRY_AGAIN)) else {
+            let at_most = if in_arrears { TRY_AGAIN } else { LOOK_EVERY };
+            let Some(batch) = leaving.0.queue.take(at_most) else {
                 break;
             };
             if batch.reopen {
@@ -123,10 +127,10 @@ impl Writer {
     }
 
     fn write(&mut self, entries: Vec<Entry>) {
+        self.look_at_others();
         if entries.is_empty() && self.owed.is_empty() && !self.carry_due {
             return;
         }
-        self.look_at_others();
         let mut lines = Vec::new();
         if self.carry_due {
             lines = self.shared.ledger.lock().carried_lines();
