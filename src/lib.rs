@@ -48,6 +48,9 @@
 //! Pingora, tokio or any configuration. `examples/sign_and_post.rs` signs and posts a Create Session with them, and README.md says how
 //! one goes from the sidecar to the library, or back.
 
+#[cfg(feature = "proxy")]
+#[macro_use]
+mod overlay;
 #[macro_use]
 mod words;
 

@@ -14,6 +14,7 @@ use std::{
 /// Each module and the modules of this crate that it may use. A module may use only those that stand above it.
 const LAYERS: &[(&str, &[&str])] = &[
     ("words", &[]),
+    ("overlay", &[]),
     ("secret", &[]),
     ("clock", &[]),
     ("signing", &["secret"]),
@@ -182,7 +183,9 @@ const IMPURE: &[&str] = &[
     "tracing::",
 ];
 /// The only modules that name Pingora.
-const PINGORA: &[&str] = &["listener", "upstream", "exchange", "admin", "emulator"];
+const PINGORA: &[&str] = &[
+    "overlay", "listener", "upstream", "exchange", "admin", "emulator",
+];
 
 #[test]
 fn a_module_uses_only_what_stands_below_it() {

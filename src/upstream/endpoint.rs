@@ -9,7 +9,7 @@ use std::{
 
 use http::HeaderValue;
 use pingora::{
-    connectors::http::v1::Connector,
+    connectors::TransportConnector,
     protocols::{ALPN, l4::socket::SocketAddr},
     upstreams::peer::{Peer, PeerOptions, Tracer},
 };
@@ -34,7 +34,7 @@ use crate::{
 
 /// An Ingo host, and the connections to it.
 pub struct Upstream {
-    pub(super) pool: Arc<Renewed<Connector>>,
+    pub(super) pool: Arc<Renewed<TransportConnector>>,
     pub(super) breaker: Breaker,
     pub(super) places: Arc<Semaphore>,
     pub(super) connections: Connections,
@@ -54,7 +54,7 @@ impl Upstream {
         settings: &UpstreamConfig,
         breaker: CircuitBreaker,
         budget: Budget,
-        pool: &Arc<Renewed<Connector>>,
+        pool: &Arc<Renewed<TransportConnector>>,
     ) -> Self {
         let dialer = Dialer::new(origin, settings.proxy.as_ref(), settings.connect_timeout);
         let authority = origin.authority();

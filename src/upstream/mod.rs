@@ -9,6 +9,7 @@ mod dial;
 mod endpoint;
 mod examine;
 mod handshake;
+mod joined;
 mod roots;
 mod send;
 mod skew;
@@ -17,7 +18,7 @@ mod unreached;
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
-use pingora::connectors::http::v1::Connector;
+use pingora::connectors::TransportConnector;
 
 pub use self::{
     endpoint::{Freshness, Upstream},
@@ -35,7 +36,7 @@ use crate::{
 /// Every upstream of a configuration, over one pool of connections.
 pub struct Upstreams {
     by_origin: HashMap<Origin, Arc<Upstream>>,
-    pool: Arc<Renewed<Connector>>,
+    pool: Arc<Renewed<TransportConnector>>,
     /// Has the pool made anew when the files of TLS change.
     watching: Option<Arc<Watching>>,
     settings: Settings,
@@ -134,7 +135,7 @@ impl fmt::Debug for Upstreams {
 }
 
 impl Settings {
-    fn pool(&self) -> Result<Arc<Renewed<Connector>>, Unusable> {
+    fn pool(&self) -> Result<Arc<Renewed<TransportConnector>>, Unusable> {
         let files = roots::files(&self.upstream, self.any_tls);
         let (settings, any_tls) = (self.upstream.clone(), self.any_tls);
         Renewed::new(files, move |contents| {
@@ -142,7 +143,7 @@ impl Settings {
         })
     }
 
-    fn upstream_at(&self, origin: &Origin, pool: &Arc<Renewed<Connector>>) -> Upstream {
+    fn upstream_at(&self, origin: &Origin, pool: &Arc<Renewed<TransportConnector>>) -> Upstream {
         let earned = f64::from(self.repeats.budget_percent) / 100.0;
         let budget = Budget::full(self.repeats.budget, earned);
         Upstream::new(origin, &self.upstream, self.circuit_breaker, budget, pool)

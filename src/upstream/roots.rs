@@ -10,7 +10,7 @@ use std::{
 };
 
 use pingora::{
-    connectors::{ConnectorOptions, http::v1::Connector},
+    connectors::{ConnectorOptions, TransportConnector},
     tls::{
         RootCertStore, load_ca_file_into_store, load_platform_certs_incl_env_into_store,
         sign::CertifiedKey,
@@ -68,7 +68,7 @@ pub(super) fn connector(
     settings: &UpstreamConfig,
     any_tls: bool,
     contents: &[Secret],
-) -> Result<Made<Connector>, String> {
+) -> Result<Made<TransportConnector>, String> {
     // Before Pingora makes its own choice.
     let _installed = provider();
     let mut options = ConnectorOptions::new(settings.idle_connections);
@@ -106,7 +106,7 @@ pub(super) fn connector(
         options.ca_file = Some(NO_ROOTS.to_owned());
     }
     // What was looked at is good; what Pingora reads a moment later may be another file, and half of it.
-    let made = catch_unwind(AssertUnwindSafe(|| Connector::new(Some(options))));
+    let made = catch_unwind(AssertUnwindSafe(|| TransportConnector::new(Some(options))));
     let value = made.map_err(|_| {
         "the files of upstream's TLS changed while they were read; write each to another name, then rename it".to_owned()
     })?;

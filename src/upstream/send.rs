@@ -8,7 +8,7 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Version, header};
 use pingora::{
-    Error, ErrorType, connectors::http::v1::Connector, http::RequestHeader,
+    Error, ErrorType, connectors::TransportConnector, http::RequestHeader, protocols::Stream,
     protocols::http::v1::client::HttpSession, tls::RusTlsError, upstreams::peer::Peer as _,
 };
 
@@ -21,6 +21,7 @@ use super::{
     connections::Busy,
     dial::{RESOLVE_FAILED, TCP_TIMED_OUT},
     endpoint::Endpoint,
+    joined::Joined,
     tunnel::{PROXY_PASSWORD, PROXY_REFUSED, PROXY_UNINTELLIGIBLE},
 };
 use crate::{
@@ -71,7 +72,7 @@ impl Answer {
 pub struct Connection<'a> {
     session: HttpSession,
     /// The pool that it came from and goes back to: what is verified otherwise since is not mixed with it.
-    pool: Arc<Connector>,
+    pool: Arc<TransportConnector>,
     endpoint: &'a Endpoint,
     _place: OwnedSemaphorePermit,
     _busy: Busy,
@@ -169,16 +170,19 @@ impl Upstream {
         let pool = self.pool.now();
         // Also while a connection is made, which is open before it can be used.
         let busy = self.connections.busy();
-        let found = match pool.reused_http_session(endpoint).await {
+        let found = match pool.reused_stream(endpoint).await {
             Some(pooled) => Ok((pooled, true)),
             // Boxed: connecting is rare and its future large.
-            None => Box::pin(pool.get_http_session(endpoint)).await,
+            None => Box::pin(pool.new_stream(endpoint)).await.map(|fresh| {
+                let joined: Stream = Box::new(Joined::over(fresh));
+                (joined, false)
+            }),
         };
         let connecting = progress.stopwatch.stop();
         if matches!(found, Ok((_, true))) {
             progress.stopwatch.worked(connecting);
         }
-        let (mut session, reused) = match found {
+        let (stream, reused) = match found {
             Ok(found) => {
                 if !found.1 {
                     permit.connected();
@@ -204,6 +208,7 @@ impl Upstream {
                 return Err(NotConnected::Failed(failure));
             }
         };
+        let mut session = HttpSession::new(stream);
         if !reused
             && let Some(Some(tls)) = session.digest_mut().timing_digest.get(1)
             && let Some(spent) = tls.establishment_duration
@@ -265,8 +270,10 @@ impl Upstream {
             Err(failed) => return Err(failed.told(true, progress)),
         };
         if written {
-            pool.release_http_session(session, endpoint, endpoint.idle_timeout())
-                .await;
+            session.respect_keepalive();
+            if let Some(stream) = session.reuse().await {
+                pool.release_stream(stream, endpoint.reuse_hash(), endpoint.idle_timeout());
+            }
         }
         Ok(Answer {
             status,
@@ -306,8 +313,10 @@ async fn write(
     request: Box<RequestHeader>,
     body: &Bytes,
 ) -> pingora::Result<()> {
+    Joined::hold(session.stream(), !body.is_empty());
     session.write_request_header(request).await?;
     if !body.is_empty() {
+        Joined::hold(session.stream(), false);
         session.write_body(body).await?;
     }
     session.finish_body().await?;
