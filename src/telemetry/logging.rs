@@ -33,6 +33,7 @@ use tracing_subscriber::{
     reload,
 };
 
+use super::batched::Batched;
 use super::limiter::{LEFT_OUT, LeftOut, Limiter, Limiting, left_out_before};
 use crate::config::LogFormat;
 
@@ -141,7 +142,7 @@ pub fn start(format: Option<LogFormat>, level: &'static str) -> Result<Logging, 
         .buffered_lines_limit(WAITING_LINES)
         .lossy(true)
         .thread_name("log")
-        .finish(io::stdout());
+        .finish(Batched::to(io::stdout()));
     // Where it is set already, so is the subscriber below, and this writer is not used.
     let _already_set = DROPPED.set(writer.error_counter());
     let layer = tracing_subscriber::fmt::layer().with_writer(writer);
@@ -181,10 +182,11 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let mut line = Line(String::with_capacity(1024));
-        let mut time = String::new();
-        Rfc3339.format_time(&mut Writer::new(&mut time))?;
-        line.put("time", &time);
+        let mut line = Line(Vec::with_capacity(USUAL_LINE));
+        line.begin("time");
+        line.0.push(b'"');
+        Rfc3339.format_time(&mut Writer::new(&mut line))?;
+        line.0.push(b'"');
         // What comes over from `log` carries its origin apart from the event's own metadata.
         let over_from_log = event.normalized_metadata();
         let metadata = over_from_log.as_ref().unwrap_or_else(|| event.metadata());
@@ -194,28 +196,38 @@ where
         if let Some(count) = left_out_before() {
             line.put("left_out", &count);
         }
-        writer.write_char('{')?;
-        writer.write_str(&line.0)?;
-        writer.write_str("}\n")
+        line.0.extend_from_slice(b"}\n");
+        writer.write_str(std::str::from_utf8(&line.0).map_err(|_| fmt::Error)?)
     }
 }
 
-/// The members of a JSON object, as text.
-struct Line(String);
+/// Bytes of an access line, about.
+const USUAL_LINE: usize = 1024;
+
+/// A JSON object that is being written, as text.
+struct Line(Vec<u8>);
+
+impl fmt::Write for Line {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
+}
 
 impl Line {
+    /// Begins a member. Names are identifiers of the code: none needs escaping.
+    fn begin(&mut self, name: &str) {
+        let before = if self.0.is_empty() { b'{' } else { b',' };
+        self.0.push(before);
+        self.0.push(b'"');
+        self.0.extend_from_slice(name.as_bytes());
+        self.0.extend_from_slice(b"\":");
+    }
+
     fn put<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) {
-        let (Ok(name), Ok(value)) = (serde_json::to_string(name), serde_json::to_string(value))
-        else {
-            // No text, number or bool fails to serialise; a line without one field is better than no line.
-            return;
-        };
-        if !self.0.is_empty() {
-            self.0.push(',');
-        }
-        self.0.push_str(&name);
-        self.0.push(':');
-        self.0.push_str(&value);
+        self.begin(name);
+        // No text, number or bool fails to serialise, and nothing fails that writes to memory.
+        let _infallible = serde_json::to_writer(&mut self.0, value);
     }
 
     fn field<T: Serialize + ?Sized>(&mut self, field: &Field, value: &T) {
