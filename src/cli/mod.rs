@@ -159,7 +159,11 @@ fn sign(args: sign::SignArgs) -> Exit {
 /// What still runs then is not waited for: an exchange had its time to end, and what the emulator delays has nobody who
 /// waits for it.
 fn run_on_threads(threads: Option<usize>, doing: impl Future<Output = Exit>) -> Exit {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    // One thread needs nobody to share work with.
+    let mut builder = match threads {
+        Some(1) => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
     if let Some(threads) = threads {
         builder.worker_threads(threads);
     }

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{Proxy, Rejection, admit::Admitted, session::guards_refusal};
 use crate::{
     bounds::{Parts, Reservation},
-    ingo::{Facts, Identity, check_json},
+    ingo::{Facts, Identity},
     problem::Code,
     telemetry::{Phase, Trail},
 };
@@ -47,8 +47,8 @@ impl Proxy {
         let bytes = within(limit, self.collect(session, &mut memory)).await??;
         trail.progress.stopwatch.enter(Phase::Validate);
         trail.request_bytes = bytes.len();
-        check_json(&bytes).map_err(|not| Rejection::unsent(Code::BodyNotJson, not.to_string()))?;
-        let facts = Facts::read(&bytes);
+        let facts = Facts::of_json(&bytes)
+            .map_err(|not| Rejection::unsent(Code::BodyNotJson, not.to_string()))?;
         trail.participant_unique_id1 =
             (!facts.participant_unique_id1.is_empty()).then(|| told(&facts.participant_unique_id1));
         let identity = facts.identity(admitted.destination.route);

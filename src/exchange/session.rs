@@ -253,7 +253,8 @@ impl Proxy {
             return None;
         }
         if session.get_keepalive().is_none() {
-            linger(session).await;
+            // Boxed, because it is rare and every exchange's future would be larger by it.
+            Box::pin(linger(session)).await;
             return None;
         }
         let settings = HttpPersistentSettings::for_session(&session);

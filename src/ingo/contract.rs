@@ -240,13 +240,15 @@ const STATES: [&str; 62] = [
 /// What the body of a Create Session breaks, in the order of the document; nothing where it is well. `body` is JSON.
 pub fn check(body: &[u8], profile: Profile) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut deserializer = serde_json::Deserializer::from_slice(body);
     let object = Object {
         fields: TOP,
         profile,
         findings: &mut findings,
     };
-    if deserializer.deserialize_map(object).is_err() {
+    // JSON is UTF-8 (RFC 8259 §8.1): looked at once, and not in each string.
+    let text = std::str::from_utf8(body).unwrap_or_default();
+    let read = serde_json::Deserializer::from_str(text).deserialize_map(object);
+    if read.is_err() {
         findings.push(Finding {
             field: "body",
             rule: Rule::Object,

@@ -195,15 +195,38 @@ impl Facts {
     /// Reads what is there. Whatever is missing, of another type or no JSON at all is simply not found.
     pub fn read(body: &[u8]) -> Self {
         let mut facts = Self::default();
-        let members = Members {
-            facts: &mut facts,
-            place: Place::Top,
-        };
         // A byte order mark is none of JSON's, and hides nothing.
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
         // What was found before a fault stays: an answer cut short still names its status.
-        let _fault = members.deserialize(&mut serde_json::Deserializer::from_slice(body));
+        let _fault = match std::str::from_utf8(body) {
+            Ok(text) => facts.walk(&mut serde_json::Deserializer::from_str(text)),
+            Err(_) => facts.walk(&mut serde_json::Deserializer::from_slice(body)),
+        };
         facts
+    }
+
+    /// Reads what is there in a body that must be JSON, in one pass where it is.
+    ///
+    /// # Errors
+    /// As [`check_json`].
+    pub fn of_json(body: &[u8]) -> Result<Self, NotJson> {
+        if let Ok(text) = std::str::from_utf8(body) {
+            let mut facts = Self::default();
+            let mut deserializer = serde_json::Deserializer::from_str(text);
+            if facts.walk(&mut deserializer).is_ok() && deserializer.end().is_ok() {
+                return Ok(facts);
+            }
+        }
+        check_json(body)?;
+        Ok(Self::read(body))
+    }
+
+    fn walk<'de, D: Deserializer<'de>>(&mut self, json: D) -> Result<(), D::Error> {
+        let members = Members {
+            facts: self,
+            place: Place::Top,
+        };
+        members.deserialize(json)
     }
 
     /// Reads the member `name` at `place`, if it is a fact; `false` where it is none, and nothing was read.
@@ -443,6 +466,8 @@ pub fn is_success(http: u16, status: Option<&str>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn refused(body: &[u8]) -> (usize, Reason) {
@@ -462,6 +487,23 @@ mod tests {
         assert_eq!(refused(b"{\n  \"a\": 1,\n  b: 2}"), (14, Reason::Syntax));
         assert_eq!(refused(b"a=1&b=2"), (0, Reason::Syntax));
         assert_eq!(refused(b"NaN"), (0, Reason::Syntax));
+    }
+
+    proptest! {
+        #[test]
+        fn one_pass_over_a_body_says_what_two_say(
+            pieces in prop::collection::vec(
+                prop::sample::select(vec![
+                    "{", "}", "[", "]", ",", ":", "\"", " ", "1e999", "-1", "true", "null", "\"a\"", "\"status\":100",
+                    "\"participant_unique_id1\":\"x\"", "\"data\":{\"transaction_id\":7}", "\\u00", "\u{feff}", "é",
+                ]),
+                0..8,
+            ),
+        ) {
+            let body = pieces.concat();
+            let both = check_json(body.as_bytes()).map(|()| Facts::read(body.as_bytes()));
+            prop_assert_eq!(Facts::of_json(body.as_bytes()), both);
+        }
     }
 
     #[test]
