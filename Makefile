@@ -32,7 +32,7 @@ test: tools ## Run every test that needs the toolchain alone
 PROGRAMS := prometheus:prometheus promtool:prometheus chromium:chromium tinyproxy:tinyproxy \
   curl:curl jq:jq openssl:openssl python3:python3 ss:iproute2 haproxy:haproxy nginx:libnginx-mod-http-lua \
   java:default-jdk-headless php:php-cli mcs:mono-mcs \
-  strace:strace systemd-analyze:systemd wget:wget
+  strace:strace systemd-analyze:systemd wget:wget buildah:buildah
 # What comes with none of these by itself: extensions and libraries of the languages that pages show programs in.
 LIBRARIES := /etc/php/*/mods-available/curl.ini:php-curl /usr/share/php/GuzzleHttp/autoload.php:php-guzzlehttp-guzzle \
   /usr/lib/mono/4.5/System.Net.Http.dll:libmono-system-net-http4.0-cil /usr/lib/python3*/ensurepip:python3-venv
@@ -46,6 +46,8 @@ test-all: tools programs ## Run the tests that need other programs too: Promethe
 	$(CARGO) test $(LOCKED) --test deploy -- --include-ignored
 	deploy/checks/helm
 	$(CARGO) test $(LOCKED) --test charts -- --include-ignored --nocapture
+	$(MAKE) deny
+	$(CARGO) test $(LOCKED) --test image -- --include-ignored --nocapture
 
 # The system calls that the systemd unit allows are compared with those of this binary.
 .PHONY: deploy-check

@@ -151,6 +151,15 @@ impl Serving {
         String::from_utf8_lossy(&self.process.output()).into_owned()
     }
 
+    /// Waits for the first access line: log lines are written by a thread of their own.
+    pub fn access_line(&self) -> Value {
+        let found = self.process.wait_until(PATIENCE, |lines| {
+            let mut lines = lines.iter().filter_map(|l| serde_json::from_str(l).ok());
+            lines.find(|line: &Value| line["message"] == "exchange")
+        });
+        found.unwrap_or_else(|output| panic!("an access line should have been written:\n{output}"))
+    }
+
     /// Sends SIGTERM and waits for the end.
     pub fn terminate(self) -> Ended {
         self.process.signal("TERM");
