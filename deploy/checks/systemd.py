@@ -4,7 +4,7 @@
   - `systemd-analyze security` finds nothing open but what there is a reason for;
   - the program makes no system call that the unit forbids, no socket of a family that it forbids, and writes to no file but its
     journal. For that it is run under strace, through all that it does in its life: started, asked, reloaded, its secret
-    replaced, a call that moves money put into its journal, stopped.
+    replaced, a call that moves money put into its journal, stopped; and by the way, whether it tells systemd so.
 
 The program is the debug build of this checkout, or that of INGO_BINARY.
 """
@@ -16,6 +16,7 @@ import pathlib
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -130,9 +131,19 @@ def post(address, path, body):
     return answer.status, answer.read().decode()
 
 
+def told(systemd, *expected):
+    """Sees that the program tells systemd this next."""
+    for start in expected:
+        message = systemd.recv(4096).decode()
+        assert message.startswith(start), f"{message!r}, not {start}"
+
+
 def life(folder):
     """Runs the program through its life under strace, and gives back the trace."""
     (folder / "secret").write_text("made up")
+    systemd = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    systemd.bind(str(folder / "notify"))
+    systemd.settimeout(PATIENCE)
     emulator_log, log, trace = folder / "emulator", folder / "log", folder / "trace"
     quiet = {k: v for k, v in os.environ.items() if not k.startswith(("INGO_PROXY", "RUST_LOG")) and not k.upper().endswith("_PROXY")}
     with emulator_log.open("w") as output:
@@ -152,7 +163,9 @@ def life(folder):
         command[0] = str(BINARY)
         command[command.index("--config") + 1] = str(folder / "proxy.yaml")
         with log.open("w") as output:
-            traced = subprocess.Popen(["strace", "-f", "-o", trace, *command], stdout=output, env=quiet)
+            traced = subprocess.Popen(
+                ["strace", "-f", "-o", trace, *command], stdout=output, env={**quiet, "NOTIFY_SOCKET": str(folder / "notify")})
+        told(systemd, "READY=1")
         wait("all listeners are there", lambda: len(listening(log)) == 3)
         at = listening(log)
         process = int(pathlib.Path(f"/proc/{traced.pid}/task/{traced.pid}/children").read_text().split()[0])
@@ -164,6 +177,7 @@ def life(folder):
         (folder / "new").write_text("made up\n")
         (folder / "new").rename(folder / "secret")
         os.kill(process, signal.SIGHUP)
+        told(systemd, "RELOADING=1\nMONOTONIC_USEC=", "READY=1")
         wait("the configuration is taken anew", lambda: "configuration reloaded" in log.read_text())
         assert (folder / "journal").stat().st_size > 0
         for path in ("/readyz", "/livez", "/metrics"):
@@ -171,9 +185,11 @@ def life(folder):
             connection.request("GET", path)
             assert connection.getresponse().status == 200, path
         os.kill(process, signal.SIGTERM)
+        told(systemd, "STOPPING=1")
         assert traced.wait(PATIENCE) == 0
         return trace.read_text()
     finally:
+        systemd.close()
         emulator.kill()
         emulator.wait()
         if "traced" in locals() and traced.poll() is None:

@@ -4,6 +4,7 @@
 
 mod assemble;
 mod reload;
+mod systemd;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -295,19 +296,30 @@ impl Server {
         let hung_up = async {
             loop {
                 hangup.notified().await;
+                systemd::reloading().await;
                 if let Some(journal) = &current.load().journal {
                     tracing::info!("reopening the journal");
                     journal.reopen();
                 }
-                if let Some(reload) = &reload {
-                    reload.ask();
-                }
+                let reloaded = reload.as_ref().map(Reload::ask);
+                let lifecycle = lifecycle.clone();
+                tokio::spawn(async move {
+                    if let Some(reloaded) = reloaded {
+                        reloaded.await;
+                    }
+                    // Where it was refused, too: what was in use before still is.
+                    if lifecycle.stage() == Stage::Serving {
+                        systemd::ready().await;
+                    }
+                });
             }
         };
+        systemd::ready().await;
         tokio::select! {
             () = lifecycle.reached(Stage::Leaving) => {}
             () = hung_up => {}
         }
+        systemd::stopping().await;
         let shutdown = configured.assembly.lock().loaded.config.shutdown.clone();
         leave(lifecycle, &shutdown, stop_callers, accepting).await;
         for address in [

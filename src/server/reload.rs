@@ -14,7 +14,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::{runtime::Handle, time::sleep};
+use tokio::{runtime::Handle, sync::watch, time::timeout};
 
 use super::{
     StartError,
@@ -106,19 +106,25 @@ struct File {
 #[derive(Debug, Default)]
 struct Asked {
     times: AtomicU64,
-    dealt_with: AtomicU64,
+    dealt_with: watch::Sender<u64>,
 }
 
 impl Asked {
     fn is_waiting(&self, time: u64) -> bool {
-        self.dealt_with.load(Ordering::Acquire) < time
+        *self.dealt_with.borrow() < time
+    }
+
+    async fn over(&self, time: u64) {
+        let mut dealt_with = self.dealt_with.subscribe();
+        // The sender lives in `self`, so it cannot be gone.
+        let _over = dealt_with.wait_for(|dealt_with| *dealt_with >= time).await;
     }
 }
 
 impl File {
     fn dealt_with(&self) {
         let reading = self.reading.load(Ordering::Acquire);
-        self.asked.dealt_with.store(reading, Ordering::Release);
+        self.asked.dealt_with.send_replace(reading);
     }
 }
 
@@ -214,25 +220,28 @@ impl Reload {
         }
     }
 
-    /// Has the configuration taken anew, in a moment: what comes of it is logged, and told by the metric.
-    pub(super) fn ask(&self) {
-        let Some(watching) = &self.watching else {
-            tracing::warn!(
-                "the configuration did not come from a file that could be read again, so it is not reloaded; restart to change it"
-            );
-            return;
-        };
-        let time = self.asked.times.fetch_add(1, Ordering::AcqRel) + 1;
-        watching.look_now();
+    /// Has the configuration taken anew, in a moment: what comes of it is logged, and told by the metric. The answer is to be
+    /// waited for, and is ready once that is over or hangs.
+    pub(super) fn ask(&self) -> impl Future<Output = ()> + use<> {
+        let time = self.watching.as_ref().map(|watching| {
+            let time = self.asked.times.fetch_add(1, Ordering::AcqRel) + 1;
+            watching.look_now();
+            time
+        });
         let (asked, metrics) = (self.asked.clone(), self.metrics.clone());
-        tokio::spawn(async move {
-            sleep(HANGS).await;
-            if asked.is_waiting(time) {
+        async move {
+            let Some(time) = time else {
+                tracing::warn!(
+                    "the configuration did not come from a file that could be read again, so it is not reloaded; restart to change it"
+                );
+                return;
+            };
+            if timeout(HANGS, asked.over(time)).await.is_err() {
                 metrics.reloaded(false);
                 tracing::error!(
                     "the reload has not ended after 10 s, the configuration before stays in use: somebody is still writing the file, or a file system hangs that the configuration or its secrets are on; see who has it open (lsof) and the mounts"
                 );
             }
-        });
+        }
     }
 }

@@ -30,6 +30,7 @@ mod coherence;
 mod compose;
 mod jobs;
 mod manifests;
+mod notify;
 mod place;
 mod probes;
 mod rotation;

@@ -14,21 +14,21 @@ use crate::{
 const CONFIG: &str = "/etc/ingo-signing-proxy/proxy.yaml";
 
 /// The values of a key of the unit, in order.
-fn values(key: &str) -> Vec<String> {
+pub(crate) fn values(key: &str) -> Vec<String> {
     let unit = text("deploy/systemd/ingo-signing-proxy.service");
     let of = |line: &str| Some(line.strip_prefix(key)?.strip_prefix('=')?.to_owned());
     unit.lines().filter_map(of).collect()
 }
 
 /// The one value of a key.
-fn value(key: &str) -> String {
+pub(crate) fn value(key: &str) -> String {
     let mut values = values(key);
     assert_eq!(values.len(), 1, "{key}: {values:?}");
     values.remove(0)
 }
 
 /// A folder with the credential that systemd would have loaded, and a configuration.
-fn host(yaml: &str) -> TempDir {
+pub(crate) fn host(yaml: &str) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     let (name, file) = value("LoadCredential")
         .split_once(':')
@@ -41,7 +41,7 @@ fn host(yaml: &str) -> TempDir {
 }
 
 /// `ExecStart` with the paths of this place.
-fn command(directory: &Path) -> Command {
+pub(crate) fn command(directory: &Path) -> Command {
     let line = value("ExecStart");
     let here = directory.display().to_string();
     let line = line
@@ -54,7 +54,7 @@ fn command(directory: &Path) -> Command {
     command
 }
 
-fn yaml(upstream: &str, further: &str) -> String {
+pub(crate) fn yaml(upstream: &str, further: &str) -> String {
     format!(
         "upstream: {{url: '{upstream}'}}\ncredentials: {{username: {USERNAME}}}\nlisteners: {{proxy: {{address: '127.0.0.1:0'}}, health: {{address: '127.0.0.1:0'}}}}\n{further}"
     )
@@ -146,11 +146,4 @@ fn the_journal_of_the_pages_is_in_the_state_directory_of_the_unit() {
     for page in ["docs/journal.md", "docs/systemd.md", "README.md"] {
         assert!(text(page).contains(&folder), "{page}");
     }
-}
-
-#[test]
-fn it_does_not_wait_for_a_word_that_the_program_does_not_say() {
-    // Type=notify would have systemd kill it after TimeoutStartSec: nothing in src/ writes to NOTIFY_SOCKET.
-    assert_eq!(value("Type"), "exec");
-    assert!(values("WatchdogSec").is_empty());
 }
