@@ -32,7 +32,7 @@ test: tools ## Run every test that needs the toolchain alone
 PROGRAMS := prometheus:prometheus promtool:prometheus chromium:chromium tinyproxy:tinyproxy \
   curl:curl jq:jq openssl:openssl python3:python3 ss:iproute2 haproxy:haproxy nginx:libnginx-mod-http-lua \
   java:default-jdk-headless php:php-cli mcs:mono-mcs \
-  strace:strace systemd-analyze:systemd wget:wget buildah:buildah
+  strace:strace systemd-analyze:systemd wget:wget buildah:buildah valgrind:valgrind
 # What comes with none of these by itself: extensions and libraries of the languages that pages show programs in.
 LIBRARIES := /etc/php/*/mods-available/curl.ini:php-curl /usr/share/php/GuzzleHttp/autoload.php:php-guzzlehttp-guzzle \
   /usr/lib/mono/4.5/System.Net.Http.dll:libmono-system-net-http4.0-cil /usr/lib/python3*/ensurepip:python3-venv
@@ -48,6 +48,8 @@ test-all: tools programs ## Run the tests that need other programs too: Promethe
 	$(CARGO) test $(LOCKED) --test charts -- --include-ignored --nocapture
 	$(MAKE) deny
 	$(CARGO) test $(LOCKED) --test image -- --include-ignored --nocapture
+	benches/compare/publish --check
+	$(MAKE) bench-instructions
 
 # The system calls that the systemd unit allows are compared with those of this binary.
 .PHONY: deploy-check
@@ -86,6 +88,22 @@ reference: tools ## Write config/reference.yaml and docs/configuration.md anew, 
 .PHONY: docs
 docs: tools ## Build the code's documentation, target/doc/ingo_signing_proxy
 	$(CARGO) doc $(LOCKED) --no-deps
+
+.PHONY: bench
+bench: tools ## Measure signing, verifying, deciding and an exchange in one process; docs/performance.md
+	$(CARGO) bench $(LOCKED) --bench signing --bench exchange
+
+.PHONY: bench-compare
+bench-compare: build ## Measure this proxy beside nginx, nginx with Lua and HAProxy: target/bench/speed.md
+	benches/compare/compare speed
+
+.PHONY: bench-instructions
+bench-instructions: tools ## Count instructions by callgrind and compare them with benches/instructions.json
+	benches/instructions.py
+
+.PHONY: bench-instructions-baseline
+bench-instructions-baseline: tools ## Write benches/instructions.json anew
+	benches/instructions.py --write
 
 # Which variant of the image: scratch, from this toolchain alone, or distroless; deploy/container/build names the other settings.
 .PHONY: image

@@ -1,0 +1,84 @@
+"""Load generators: wrk (closed loop: each connection waits for its answer) and oha (open loop: requests come when they come)."""
+import json
+import os
+import shutil
+import subprocess
+
+from processes import Failed, clean_environment, cores, prepare
+from verifier import TARGET, body
+
+SCRIPT = '''
+wrk.method = "POST"
+wrk.headers["Content-Type"] = "application/json"
+local file = io.open("%s", "rb")
+wrk.body = file:read("*a")
+file:close()
+function done(summary, latency)
+  local e = summary.errors
+  io.write(string.format('RESULT {"requests":%%d,"us":%%d,"p50":%%d,"p99":%%d,"errors":%%d}\\n', summary.requests,
+    summary.duration, latency:percentile(50), latency:percentile(99), e.status + e.read + e.write + e.connect + e.timeout))
+end
+'''
+
+
+def output(command, seconds, on=None):
+    """What a load generator prints; nothing outlives it."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, check=False,
+                              env=clean_environment(), preexec_fn=lambda: prepare(on or cores()[2]))
+    except subprocess.TimeoutExpired as error:
+        raise Failed(f'{command[0]} did not end {seconds + 30} s after its start') from error
+    if done.returncode != 0:
+        raise Failed(f'{" ".join(command)} failed:\n{done.stdout}{done.stderr}')
+    return done.stdout
+
+
+def posted(run, size):
+    """The file that holds a body of `size` bytes, for a load generator to post."""
+    file = run.path(f'body-{size}')
+    if not os.path.exists(file):
+        with open(file, 'wb') as written:
+            written.write(body(size))
+    return file
+
+
+def wrk(run, port, size, seconds, connections, on=None):
+    """Requests, µs, p50 and p99 in µs, and errors, of a closed loop."""
+    script = run.path(f'post-{size}.lua')
+    with open(script, 'w', encoding='utf-8') as file:
+        file.write(SCRIPT % posted(run, size))
+    seconds = max(1, round(seconds))
+    said = output(['wrk', '-t1', f'-c{connections}', f'-d{seconds}s', '--latency', '-s', script,
+                   f'http://127.0.0.1:{port}{TARGET}'], seconds, on)
+    results = [line for line in said.splitlines() if line.startswith('RESULT ')]
+    if not results:
+        raise Failed(f'wrk told no result:\n{said}')
+    result = json.loads(results[0][7:])
+    if result['requests'] == 0:
+        raise Failed(f'nothing was answered on port {port}')
+    return result
+
+
+def oha_program():
+    """Where oha is, or None."""
+    from proxies import ROOT
+    target = os.environ.get('CARGO_TARGET_DIR', os.path.join(ROOT, 'target'))
+    return shutil.which('oha', path=f'{target}/tools/bin:{os.environ.get("PATH", "")}')
+
+
+def oha(run, port, size, seconds, connections, rate):
+    """p50 and p99 in µs of an open loop, each counted from when the request should have been sent; and errors."""
+    program = oha_program()
+    if not program:
+        raise Failed('the open loop needs oha; install it with: cargo install --locked --root target/tools oha')
+    said = json.loads(output(
+        [program, '--no-tui', '--output-format', 'json', '-z', f'{seconds}s', '-c', str(connections), '-q', str(rate),
+         '--latency-correction', '-m', 'POST', '-T', 'application/json', '-D', posted(run, size),
+         f'http://127.0.0.1:{port}{TARGET}'], seconds))
+    statuses = said['statusCodeDistribution']
+    # What was under way when time was up is no error.
+    errors = {what: count for what, count in said['errorDistribution'].items() if 'deadline' not in what}
+    answered = sum(statuses.values())
+    return {'requests': answered, 'rps': answered / said['summary']['total'],
+            'p50': said['latencyPercentiles']['p50'] * 1e6, 'p99': said['latencyPercentiles']['p99'] * 1e6,
+            'errors': sum(errors.values()) + answered - statuses.get('200', 0)}

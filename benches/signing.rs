@@ -1,0 +1,145 @@
+//! What signing and verifying cost, and how much of it is the cryptography: `make bench`.
+//!
+//! Last comes a table of ours beside SHA-512 and HMAC-SHA512 by the same crates, in turns within this run. Where ours costs
+//! more than [`MOST`] times as much, this fails.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    missing_docs,
+    reason = "a measurement that cannot go on is none; criterion's macros make undocumented functions"
+)]
+
+mod support;
+
+use std::{
+    hint::black_box,
+    process::ExitCode,
+    time::{Instant, UNIX_EPOCH},
+};
+
+use criterion::{BenchmarkId, Criterion, Throughput};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use ingo_signing_proxy::{
+    secret::Secret,
+    signing::verify::{Captured, verify},
+};
+use sha2::{Digest as _, Sha512};
+use support::{AT, SECRET, SIZES, TARGET};
+
+/// What ours may cost, in what the cryptography alone costs.
+const MOST: f64 = 1.15;
+/// Rounds of the comparison, each of both in turn.
+const ROUNDS: usize = 41;
+
+fn main() -> ExitCode {
+    let mut criterion = Criterion::default().configure_from_args();
+    signing(&mut criterion);
+    verifying(&mut criterion);
+    criterion.final_summary();
+    // With any flag or filter something else was asked for than all of it.
+    if std::env::args().skip(1).any(|flag| flag != "--bench") {
+        return ExitCode::SUCCESS;
+    }
+    if beside_the_cryptography() {
+        ExitCode::SUCCESS
+    } else {
+        eprintln!("signing costs more than {MOST} times the cryptography in it, see the table");
+        ExitCode::FAILURE
+    }
+}
+
+fn signing(criterion: &mut Criterion) {
+    let signer = support::signer();
+    let mac = Hmac::<Sha512>::new_from_slice(SECRET).unwrap();
+    for size in SIZES {
+        let body = support::body(size);
+        let text = support::signing_string(&body);
+        let mut group = criterion.benchmark_group("sign");
+        group.throughput(Throughput::Bytes(size as u64));
+        group.bench_function(BenchmarkId::new("ours", size), |b| {
+            b.iter(|| support::sign(&signer, black_box(&body)));
+        });
+        group.bench_function(BenchmarkId::new("cryptography", size), |b| {
+            b.iter(|| cryptography(&mac, black_box(&body), black_box(&text)));
+        });
+    }
+}
+
+/// SHA-512 of the body and the MAC of the signing string, keyed before as ours is.
+fn cryptography(mac: &Hmac<Sha512>, body: &[u8], text: &[u8]) -> (impl Sized, impl Sized) {
+    let digest = Sha512::digest(body);
+    let mac = mac.clone().chain_update(text).finalize().into_bytes();
+    (digest, mac)
+}
+
+fn verifying(criterion: &mut Criterion) {
+    let secret = Secret::new(SECRET.to_vec());
+    let signer = support::signer();
+    let mut group = criterion.benchmark_group("verify");
+    for size in SIZES {
+        let body = support::body(size);
+        let headers = support::sign(&signer, &body);
+        let captured = Captured {
+            method: "POST".to_owned(),
+            target: TARGET.as_bytes().to_vec(),
+            version: "HTTP/1.1".to_owned(),
+            headers: headers
+                .fields()
+                .map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()))
+                .to_vec(),
+            body,
+        };
+        let judged = || {
+            verify(
+                black_box(&captured),
+                &secret,
+                Some("bench"),
+                UNIX_EPOCH + AT,
+            )
+        };
+        assert!(judged().accepted, "{:?}", judged().findings);
+        group.throughput(Throughput::Bytes(size as u64));
+        group.bench_function(BenchmarkId::from_parameter(size), |b| b.iter(judged));
+    }
+}
+
+/// Prints the table. Whether ours stays below what it may cost.
+fn beside_the_cryptography() -> bool {
+    let signer = support::signer();
+    let mac = Hmac::<Sha512>::new_from_slice(SECRET).unwrap();
+    println!("\nbytes      sign, ns   SHA-512 + HMAC, ns   ratio");
+    let mut well = true;
+    for size in SIZES {
+        let body = support::body(size);
+        let text = support::signing_string(&body);
+        // About a millisecond each.
+        let times = (1_000_000 / (1_200 + 2 * size)).max(1);
+        let mut measured: Vec<(f64, f64)> = (0..ROUNDS)
+            .map(|_| {
+                let ours = each(times, || {
+                    black_box(support::sign(&signer, black_box(&body)));
+                });
+                let raw = each(times, || {
+                    black_box(cryptography(&mac, black_box(&body), black_box(&text)));
+                });
+                (ours, raw)
+            })
+            .collect();
+        // Of each round by itself, because the machine's speed changes between rounds.
+        measured.sort_by(|a, b| (a.0 / a.1).total_cmp(&(b.0 / b.1)));
+        let (ours, raw) = measured[ROUNDS / 2];
+        println!("{size:<8} {ours:>10.0}   {raw:>18.0}   {:>5.2}", ours / raw);
+        well &= ours / raw <= MOST;
+    }
+    well
+}
+
+/// Nanoseconds that `doing` takes, of `times` times.
+fn each(times: usize, mut doing: impl FnMut()) -> f64 {
+    let start = Instant::now();
+    for _ in 0..times {
+        doing();
+    }
+    start.elapsed().as_secs_f64() * 1e9 / times as f64
+}
