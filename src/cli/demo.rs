@@ -9,7 +9,7 @@ use std::{
     net::SocketAddr,
 };
 
-use super::{Exit, complain, run_on_threads, serve::leave_on_signals};
+use super::{Exit, Threads, complain, run_on, serve::leave_on_signals};
 use crate::{
     clock::Clock,
     config::{Address, Flag, Sources, load},
@@ -71,7 +71,7 @@ pub(super) fn run(args: &DemoArgs) -> Exit {
             return Exit::Config;
         }
     };
-    run_on_threads(None, async {
+    run_on(Threads::OnePerCore, async {
         match demonstrate(args).await {
             Ok(()) => Exit::Well,
             Err(exit) => exit,

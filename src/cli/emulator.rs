@@ -6,7 +6,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Exit, complain, run_on_threads};
+use super::{Exit, Threads, complain, run_on};
 use crate::{
     config::{Address, LogFormat, SecretSource},
     credentials::read_secret,
@@ -81,7 +81,7 @@ pub(super) fn run(args: EmulatorArgs) -> Exit {
     }
     builder = args.fault.into_iter().fold(builder, Builder::fault);
 
-    run_on_threads(None, serve(builder))
+    run_on(Threads::OnePerCore, serve(builder))
 }
 
 async fn serve(builder: Builder) -> Exit {

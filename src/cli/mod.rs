@@ -154,19 +154,23 @@ fn sign(args: sign::SignArgs) -> Exit {
     }
 }
 
-/// Runs what a command does until it ends, on as many threads as were asked for, else one per core.
+/// Which threads a command runs on.
+enum Threads {
+    /// This one; the server starts what else it needs.
+    This,
+    /// One per core.
+    OnePerCore,
+}
+
+/// Runs what a command does until it ends: on this thread, or on one per core that share the work.
 ///
 /// What still runs then is not waited for: an exchange had its time to end, and what the emulator delays has nobody who
 /// waits for it.
-fn run_on_threads(threads: Option<usize>, doing: impl Future<Output = Exit>) -> Exit {
-    // One thread needs nobody to share work with.
+fn run_on(threads: Threads, doing: impl Future<Output = Exit>) -> Exit {
     let mut builder = match threads {
-        Some(1) => tokio::runtime::Builder::new_current_thread(),
-        _ => tokio::runtime::Builder::new_multi_thread(),
+        Threads::This => tokio::runtime::Builder::new_current_thread(),
+        Threads::OnePerCore => tokio::runtime::Builder::new_multi_thread(),
     };
-    if let Some(threads) = threads {
-        builder.worker_threads(threads);
-    }
     let runtime = match builder.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

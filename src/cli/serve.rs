@@ -7,7 +7,7 @@ use tokio::{
     sync::Notify,
 };
 
-use super::{Exit, complain, run_on_threads, sources::ConfigArgs};
+use super::{Exit, Threads, complain, run_on, sources::ConfigArgs};
 use crate::{
     clock::Clock,
     config::{Config, load},
@@ -45,7 +45,6 @@ pub(super) fn run(args: &ServeArgs) -> Exit {
         tracing::warn!(target: CONFIGURATION_TARGET, "{warning}");
     }
     warn_of_few_files(&loaded.config);
-    let threads = loaded.config.threads;
     let server = match Server::bind(loaded, Clock::system()) {
         Ok(server) => server.reloading(sources),
         Err(error) => {
@@ -59,7 +58,7 @@ pub(super) fn run(args: &ServeArgs) -> Exit {
             };
         }
     };
-    run_on_threads(Some(threads), serve(server))
+    run_on(Threads::This, serve(server))
 }
 
 /// Each connection takes a file descriptor; where they run out, nobody is served, not even the kubelet.

@@ -219,7 +219,7 @@ impl Builder {
                     refused_connection(why).map_or_else(Vec::new, |(_, answer)| answer)
                 }),
             };
-            tokio::spawn(listening.serve(stopped));
+            tokio::spawn(async move { listening.serve(stopped, &[]).await });
         }
         let accepting = tokio::spawn(accept(listener, state.clone()));
         Ok(Emulator {

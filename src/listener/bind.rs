@@ -4,7 +4,7 @@ use std::{
     fmt, fs, io,
     net::{SocketAddr, TcpListener},
     os::{
-        fd::{IntoRawFd as _, RawFd},
+        fd::OwnedFd,
         unix::{
             fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
             net::{UnixListener, UnixStream},
@@ -21,7 +21,7 @@ use crate::config::Address;
 /// A socket that is bound and listens, and is not served yet.
 #[derive(Debug)]
 pub struct Bound {
-    pub(super) fd: RawFd,
+    pub(super) fd: OwnedFd,
     /// Where it listens.
     pub address: BoundAddress,
 }
@@ -109,7 +109,7 @@ pub fn bind(address: &Address) -> Result<Bound, BindError> {
             listener.set_nonblocking(true).map_err(refused)?;
             let address = BoundAddress::Tcp(listener.local_addr().map_err(refused)?);
             Ok(Bound {
-                fd: listener.into_raw_fd(),
+                fd: listener.into(),
                 address,
             })
         }
@@ -127,7 +127,7 @@ pub fn bind(address: &Address) -> Result<Bound, BindError> {
                 file,
             };
             Ok(Bound {
-                fd: listener.into_raw_fd(),
+                fd: listener.into(),
                 address,
             })
         }

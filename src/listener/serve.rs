@@ -3,7 +3,10 @@
 use std::{
     fs::Permissions,
     io,
-    os::unix::fs::PermissionsExt as _,
+    os::{
+        fd::{IntoRawFd as _, OwnedFd},
+        unix::fs::PermissionsExt as _,
+    },
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -19,7 +22,9 @@ use pingora::{
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt, copy, sink},
+    runtime::Handle,
     sync::Semaphore,
+    task::JoinSet,
     time::timeout,
 };
 
@@ -76,7 +81,7 @@ pub struct Listening<A> {
     pub bound: Bound,
     /// Who answers.
     pub app: A,
-    /// The bounds of its connections.
+    /// The bounds of each of its connections.
     pub limits: ConnectionLimits,
     /// The connections that may still be opened, of `limits.connections`.
     pub places: Arc<Semaphore>,
@@ -110,8 +115,10 @@ impl ConnectionLimits {
 
 impl<A: ServerApp + Send + Sync + 'static> Listening<A> {
     /// Serves until `shutdown` says so: no connection is accepted after that; those that are open are left to the application.
-    pub async fn serve(self, shutdown: ShutdownWatch) {
-        let counted = Counted {
+    ///
+    /// Each of `lanes`, and the runtime that this runs on, accepts connections for itself.
+    pub async fn serve(self, shutdown: ShutdownWatch, lanes: &[Handle]) {
+        let counted = Arc::new(Counted {
             app: Arc::new(self.app),
             door: Door {
                 limits: self.limits,
@@ -122,24 +129,76 @@ impl<A: ServerApp + Send + Sync + 'static> Listening<A> {
             refusals: Semaphore::new(REFUSED_AT_ONCE),
             tls: self.tls,
             refusal: self.refusal,
-        };
-        let mut service = Service::new(self.name.to_owned(), counted);
-        let key = match &self.bound.address {
-            BoundAddress::Tcp(address) => {
-                service.add_tcp(&address.to_string());
-                address.to_string()
+        });
+        let mut accepting = JoinSet::new();
+        for lane in lanes {
+            match self.bound.fd.try_clone() {
+                Ok(fd) => {
+                    let serving = accept(self.name, &self.bound.address, fd, &counted, &shutdown);
+                    accepting.spawn_on(serving, lane);
+                }
+                Err(error) => {
+                    tracing::error!(%error, listener = self.name, "the system refused a file descriptor, so a worker thread accepts no connections; raise the limit on open files (ulimit -n, LimitNOFILE)");
+                }
             }
-            BoundAddress::Unix { path, mode, .. } => {
-                let path = path.display().to_string();
-                service.add_uds(&path, Some(Permissions::from_mode(*mode)));
-                path
-            }
-        };
-        let mut fds = Fds::new();
-        fds.add(key, self.bound.fd);
+        }
+        accept(
+            self.name,
+            &self.bound.address,
+            self.bound.fd,
+            &counted,
+            &shutdown,
+        )
+        .await;
+        while accepting.join_next().await.is_some() {}
+    }
+}
+
+/// Accepts connections on a socket, for the runtime that this runs on.
+fn accept<A: ServerApp + Send + Sync + 'static>(
+    name: &str,
+    address: &BoundAddress,
+    fd: OwnedFd,
+    counted: &Arc<Counted<A>>,
+    shutdown: &ShutdownWatch,
+) -> impl Future<Output = ()> + Send + use<A> {
+    let mut service = Service::new(name.to_owned(), OnLane(counted.clone()));
+    let key = match address {
+        BoundAddress::Tcp(address) => {
+            service.add_tcp(&address.to_string());
+            address.to_string()
+        }
+        BoundAddress::Unix { path, mode, .. } => {
+            let path = path.display().to_string();
+            service.add_uds(&path, Some(Permissions::from_mode(*mode)));
+            path
+        }
+    };
+    let mut fds = Fds::new();
+    fds.add(key, fd.into_raw_fd());
+    let shutdown = shutdown.clone();
+    async move {
         service
             .start_service(Some(Arc::new(Mutex::new(fds))), shutdown, 1)
             .await;
+    }
+}
+
+/// One lane's part of a listener: Pingora's services have an application each.
+struct OnLane<A>(Arc<Counted<A>>);
+
+#[async_trait]
+impl<A: ServerApp + Send + Sync + 'static> ServerApp for OnLane<A> {
+    async fn process_new(
+        self: &Arc<Self>,
+        stream: Stream,
+        shutdown: &ShutdownWatch,
+    ) -> Option<Stream> {
+        self.0.admit(stream, shutdown).await
+    }
+
+    async fn cleanup(&self) {
+        self.0.app.cleanup().await;
     }
 }
 
@@ -152,13 +211,9 @@ struct Counted<A> {
     refusal: Box<dyn Fn(Refusal) -> Vec<u8> + Send + Sync>,
 }
 
-#[async_trait]
-impl<A: ServerApp + Send + Sync + 'static> ServerApp for Counted<A> {
-    async fn process_new(
-        self: &Arc<Self>,
-        stream: Stream,
-        shutdown: &ShutdownWatch,
-    ) -> Option<Stream> {
+impl<A: ServerApp + Send + Sync + 'static> Counted<A> {
+    /// Lets a connection in, if it may be, and has it served.
+    async fn admit(&self, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         let Ok(place) = self.door.places.clone().try_acquire_owned() else {
             if self.tls.is_none() {
                 self.refuse(stream, Refusal::TooMany).await;
@@ -174,10 +229,6 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Counted<A> {
         };
         let guarded = Guarded::new(wire, self.door.clone(), self.tls.clone(), place);
         self.app.process_new(Box::new(guarded), shutdown).await
-    }
-
-    async fn cleanup(&self) {
-        self.app.cleanup().await;
     }
 }
 

@@ -3,6 +3,7 @@
 //! What can fail at a start fails in [`Server::bind`], before anything is served, each with a message for people.
 
 mod assemble;
+mod lanes;
 mod reload;
 mod systemd;
 
@@ -17,6 +18,7 @@ use tokio::{
 
 use self::{
     assemble::{Assembly, Process},
+    lanes::Lanes,
     reload::{Configured, Reload},
 };
 use crate::{
@@ -228,9 +230,10 @@ impl Server {
             ..
         } = &configured.process;
         let _watching = inbound_tls.as_ref().map(|tls| tls.watch());
-        let (listeners, limits) = {
+        let (listeners, limits, threads) = {
             let config = &configured.assembly.lock().loaded.config;
-            (config.listeners.clone(), config.limits.clone())
+            let (listeners, limits) = (config.listeners.clone(), config.limits.clone());
+            (listeners, limits, config.threads)
         };
         // Pingora stops accepting when its watch says so: callers first, operators only when all is over.
         let (stop_callers, callers) = watch::channel(false);
@@ -258,7 +261,9 @@ impl Server {
                 }
             }),
         };
-        accepting.spawn(listening.serve(callers));
+        let lanes = Lanes::beside_this_one(threads);
+        let handles = lanes.handles().to_vec();
+        accepting.spawn(async move { listening.serve(callers, &handles).await });
         let for_operators = |name, bound, app| Listening {
             name,
             bound,
@@ -274,14 +279,17 @@ impl Server {
         };
         let hosts = |listener: &Listener| Hosts::of(&listener.address, &listener.hosts);
         let health = Health::app(current.clone(), hosts(&listeners.health));
-        tokio::spawn(for_operators("health", health_socket, health).serve(operators.clone()));
+        let serving = for_operators("health", health_socket, health);
+        let until = operators.clone();
+        tokio::spawn(async move { serving.serve(until, &[]).await });
         // Aborted when dropped.
         let mut sampling = JoinSet::new();
         if let (Some(socket), Some(listener)) = (admin_socket, &listeners.admin) {
             let history = Arc::new(History::begin(metrics.clone()));
             let control = Control::app(current.clone(), history.clone(), hosts(listener));
             sampling.spawn(async move { history.keep().await });
-            tokio::spawn(for_operators("admin", socket, control).serve(operators));
+            let serving = for_operators("admin", socket, control);
+            tokio::spawn(async move { serving.serve(operators, &[]).await });
         }
         let upstreams = configured.assembly.lock().proxy.tls.upstreams.clone();
         tokio::spawn(async move { upstreams.warm_up().await });

@@ -1,9 +1,13 @@
 //! One upstream as Pingora sees it: how to connect to it, and which pooled connections are its own.
 
 use std::{
+    cell::Cell,
     fmt,
     hash::{DefaultHasher, Hash, Hasher},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
@@ -100,7 +104,7 @@ impl Upstream {
 
     /// Host and port of its URL.
     pub fn host_and_port(&self) -> (&str, u16) {
-        let origin = &self.any_age.0.origin;
+        let origin = &self.any_age.fixed.origin;
         (&origin.host, origin.port)
     }
 
@@ -221,9 +225,27 @@ impl Freshness {
     }
 }
 
+thread_local! {
+    /// Which lane's connections this thread uses first.
+    static LANE: Cell<u64> = const { Cell::new(0) };
+}
+/// How many lanes there are.
+static LANES: AtomicU64 = AtomicU64::new(1);
+
+/// Has this thread pool its connections apart from those of threads with other numbers. Threads that say nothing have 0.
+pub fn pool_apart(number: usize) {
+    let number = number as u64;
+    LANE.set(number);
+    LANES.fetch_max(number + 1, Ordering::Relaxed);
+}
+
 /// What Pingora asks of a peer. Its one address is a placeholder: the [`Dialer`] knows the real ones.
 #[derive(Clone, Debug)]
-pub(super) struct Endpoint(Arc<Fixed>);
+pub(super) struct Endpoint {
+    fixed: Arc<Fixed>,
+    /// Whose connections; `None`: those of the thread that asks.
+    lane: Option<u64>,
+}
 
 #[derive(Debug)]
 struct Fixed {
@@ -254,46 +276,58 @@ impl Endpoint {
         let mut hasher = DefaultHasher::new();
         (origin, idle_timeout).hash(&mut hasher);
         let server_name = settings.server_name.as_ref().unwrap_or(&origin.host);
-        Self(Arc::new(Fixed {
+        let fixed = Arc::new(Fixed {
             server_name: server_name.clone(),
             origin: origin.clone(),
             placeholder: SocketAddr::Inet(([0, 0, 0, 0], origin.port).into()),
             reuse_hash: hasher.finish(),
             options,
-        }))
+        });
+        Self { fixed, lane: None }
+    }
+
+    /// The same with the connections of other threads. Those drive them, which costs a wake-up for each byte that comes, and still
+    /// less than a handshake.
+    pub(super) fn of_other_lanes(&self) -> impl Iterator<Item = Self> {
+        let lanes = 0..LANES.load(Ordering::Relaxed);
+        lanes.filter(|lane| *lane != LANE.get()).map(|lane| Self {
+            fixed: self.fixed.clone(),
+            lane: Some(lane),
+        })
     }
 }
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.origin.authority())
+        f.write_str(&self.fixed.origin.authority())
     }
 }
 
 impl Peer for Endpoint {
     fn address(&self) -> &SocketAddr {
-        &self.0.placeholder
+        &self.fixed.placeholder
     }
 
     fn tls(&self) -> bool {
-        self.0.origin.tls
+        self.fixed.origin.tls
     }
 
     /// Never empty: Pingora takes an empty name as a wish not to verify the certificate.
     fn sni(&self) -> &str {
-        &self.0.server_name
+        &self.fixed.server_name
     }
 
     fn reuse_hash(&self) -> u64 {
-        self.0.reuse_hash
+        let lane = self.lane.unwrap_or_else(|| LANE.get());
+        self.fixed.reuse_hash.wrapping_add(lane)
     }
 
     fn get_peer_options(&self) -> Option<&PeerOptions> {
-        Some(&self.0.options)
+        Some(&self.fixed.options)
     }
 
     fn get_tracer(&self) -> Option<Tracer> {
-        self.0.options.tracer.clone()
+        self.fixed.options.tracer.clone()
     }
 
     /// Pooled connections are kept by origin, not by address, so there is nothing to compare.

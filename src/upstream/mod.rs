@@ -21,7 +21,7 @@ use std::{collections::HashMap, fmt, sync::Arc};
 use pingora::connectors::TransportConnector;
 
 pub use self::{
-    endpoint::{Freshness, Upstream},
+    endpoint::{Freshness, Upstream, pool_apart},
     examine::{Reached, Request, Unanswered},
     handshake::{Certificate, Distrust, Handshake, Roots},
     send::{Answer, BadResponse, Connection, Failure, NotConnected, Unreachable},
