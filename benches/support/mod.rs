@@ -20,6 +20,10 @@ use ingo_signing_proxy::{
     signing::{Algorithm, BodyDigest, HeaderOrder, SignedHeaders, Signer, Unsigned},
 };
 
+/// As in the program itself.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Where Create Session is posted to.
 pub const TARGET: &str = "/api/v1/sessions/point-in-time/plugin";
 /// Body sizes at which signing is measured, in bytes.

@@ -92,9 +92,10 @@ impl HttpServerApp for ProxyApp {
         let reply = result
             .or_else(|rejection| Proxy::refuse(&rejection, &trail).ok_or(()))
             .ok()?;
-        // Nothing is left to answer with here; the connection is closed.
-        let replied = AssertUnwindSafe(proxy.reply(session, reply, trail)).catch_unwind();
-        replied.await.unwrap_or_else(|_panic| {
+        // Nothing is left to answer with here; the connection is closed. Boxed, so that a connection that idles does not hold room
+        // for an answer.
+        let replied = AssertUnwindSafe(Box::pin(proxy.reply(session, reply, trail)));
+        replied.catch_unwind().await.unwrap_or_else(|_panic| {
             proxy.metrics.panicked();
             None
         })

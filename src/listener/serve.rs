@@ -15,6 +15,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use pingora::{
     apps::ServerApp,
+    listeners::{L4BufferSettings, ListenerConfig},
     protocols::Stream,
     server::{Fds, ShutdownWatch},
     services::{Service as _, listening::Service},
@@ -61,6 +62,9 @@ const REFUSED_REQUEST_BYTES: u64 = 256 * 1024;
 /// How long one may take to read that it is refused.
 const REFUSAL_DEADLINE: Duration = Duration::from_secs(1);
 
+/// Bytes that are read ahead of TLS: a record at a time (RFC 8446 §5.1). In the clear HTTP has buffers of its own; Pingora's
+/// default of 64 KiB more for each connection, also for those that idle, is most of what one would take.
+const TLS_RECORD: usize = 16 * 1024;
 /// How TLS begins (RFC 8446 §5.1): no HTTP request does.
 const HANDSHAKE_RECORD: u8 = 22;
 
@@ -163,17 +167,22 @@ fn accept<A: ServerApp + Send + Sync + 'static>(
     shutdown: &ShutdownWatch,
 ) -> impl Future<Output = ()> + Send + use<A> {
     let mut service = Service::new(name.to_owned(), OnLane(counted.clone()));
-    let key = match address {
+    let (key, listener) = match address {
         BoundAddress::Tcp(address) => {
-            service.add_tcp(&address.to_string());
-            address.to_string()
+            let key = address.to_string();
+            (key.clone(), ListenerConfig::tcp(key))
         }
         BoundAddress::Unix { path, mode, .. } => {
-            let path = path.display().to_string();
-            service.add_uds(&path, Some(Permissions::from_mode(*mode)));
-            path
+            let key = path.display().to_string();
+            let listener = ListenerConfig::uds(key.clone());
+            (key, listener.permissions(Permissions::from_mode(*mode)))
         }
     };
+    let read = match counted.tls {
+        Some(_) => TLS_RECORD,
+        None => 0,
+    };
+    service.add_listener(listener.l4_buffer(L4BufferSettings::default().read(read)));
     let mut fds = Fds::new();
     fds.add(key, fd.into_raw_fd());
     let shutdown = shutdown.clone();

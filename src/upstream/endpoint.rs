@@ -4,10 +4,7 @@ use std::{
     cell::Cell,
     fmt,
     hash::{DefaultHasher, Hash, Hasher},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -104,7 +101,7 @@ impl Upstream {
 
     /// Host and port of its URL.
     pub fn host_and_port(&self) -> (&str, u16) {
-        let origin = &self.any_age.fixed.origin;
+        let origin = &self.any_age.0.origin;
         (&origin.host, origin.port)
     }
 
@@ -226,26 +223,21 @@ impl Freshness {
 }
 
 thread_local! {
-    /// Which lane's connections this thread uses first.
+    /// Whose connections this thread uses.
     static LANE: Cell<u64> = const { Cell::new(0) };
 }
-/// How many lanes there are.
-static LANES: AtomicU64 = AtomicU64::new(1);
 
 /// Has this thread pool its connections apart from those of threads with other numbers. Threads that say nothing have 0.
+///
+/// Another thread's connection would wake that thread for each byte; and Pingora loses most of those that are taken across
+/// threads, because the task that watches an idle one there has not let go of it yet.
 pub fn pool_apart(number: usize) {
-    let number = number as u64;
-    LANE.set(number);
-    LANES.fetch_max(number + 1, Ordering::Relaxed);
+    LANE.set(number as u64);
 }
 
 /// What Pingora asks of a peer. Its one address is a placeholder: the [`Dialer`] knows the real ones.
 #[derive(Clone, Debug)]
-pub(super) struct Endpoint {
-    fixed: Arc<Fixed>,
-    /// Whose connections; `None`: those of the thread that asks.
-    lane: Option<u64>,
-}
+pub(super) struct Endpoint(Arc<Fixed>);
 
 #[derive(Debug)]
 struct Fixed {
@@ -283,51 +275,40 @@ impl Endpoint {
             reuse_hash: hasher.finish(),
             options,
         });
-        Self { fixed, lane: None }
-    }
-
-    /// The same with the connections of other threads. Those drive them, which costs a wake-up for each byte that comes, and still
-    /// less than a handshake.
-    pub(super) fn of_other_lanes(&self) -> impl Iterator<Item = Self> {
-        let lanes = 0..LANES.load(Ordering::Relaxed);
-        lanes.filter(|lane| *lane != LANE.get()).map(|lane| Self {
-            fixed: self.fixed.clone(),
-            lane: Some(lane),
-        })
+        Self(fixed)
     }
 }
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.fixed.origin.authority())
+        f.write_str(&self.0.origin.authority())
     }
 }
 
 impl Peer for Endpoint {
     fn address(&self) -> &SocketAddr {
-        &self.fixed.placeholder
+        &self.0.placeholder
     }
 
     fn tls(&self) -> bool {
-        self.fixed.origin.tls
+        self.0.origin.tls
     }
 
     /// Never empty: Pingora takes an empty name as a wish not to verify the certificate.
     fn sni(&self) -> &str {
-        &self.fixed.server_name
+        &self.0.server_name
     }
 
     fn reuse_hash(&self) -> u64 {
-        let lane = self.lane.unwrap_or_else(|| LANE.get());
-        self.fixed.reuse_hash.wrapping_add(lane)
+        self.0.reuse_hash.wrapping_add(LANE.get())
     }
 
     fn get_peer_options(&self) -> Option<&PeerOptions> {
-        Some(&self.fixed.options)
+        Some(&self.0.options)
     }
 
     fn get_tracer(&self) -> Option<Tracer> {
-        self.fixed.options.tracer.clone()
+        self.0.options.tracer.clone()
     }
 
     /// Pooled connections are kept by origin, not by address, so there is nothing to compare.

@@ -74,8 +74,6 @@ pub struct Connection<'a> {
     /// The pool that it came from and goes back to: what is verified otherwise since is not mixed with it.
     pool: Arc<TransportConnector>,
     endpoint: &'a Endpoint,
-    /// Among whose connections it waits to be used again: those of the thread that drives it.
-    home: u64,
     _place: OwnedSemaphorePermit,
     _busy: Busy,
 }
@@ -172,18 +170,7 @@ impl Upstream {
         let pool = self.pool.now();
         // Also while a connection is made, which is open before it can be used.
         let busy = self.connections.busy();
-        let mut home = endpoint.reuse_hash();
-        let mut pooled = pool.reused_stream(endpoint).await;
-        if pooled.is_none() {
-            for others in endpoint.of_other_lanes() {
-                pooled = pool.reused_stream(&others).await;
-                if pooled.is_some() {
-                    home = others.reuse_hash();
-                    break;
-                }
-            }
-        }
-        let found = match pooled {
+        let found = match pool.reused_stream(endpoint).await {
             Some(pooled) => Ok((pooled, true)),
             // Boxed: connecting is rare and its future large.
             None => Box::pin(pool.new_stream(endpoint)).await.map(|fresh| {
@@ -231,7 +218,6 @@ impl Upstream {
                 .reassign(Phase::Connect, Phase::Tls, spent);
         }
         Ok(Connection {
-            home,
             _busy: busy,
             session,
             pool,
@@ -257,7 +243,6 @@ impl Upstream {
             mut session,
             pool,
             endpoint,
-            home,
             _place,
             _busy,
         } = connection;
@@ -287,7 +272,7 @@ impl Upstream {
         if written {
             session.respect_keepalive();
             if let Some(stream) = session.reuse().await {
-                pool.release_stream(stream, home, endpoint.idle_timeout());
+                pool.release_stream(stream, endpoint.reuse_hash(), endpoint.idle_timeout());
             }
         }
         Ok(Answer {

@@ -302,6 +302,7 @@ fn a_connection_for_money_is_not_used_again_once_it_idled_for_five_seconds() {
     let upstream = Counting::scripted(|_, _| None);
     let proxy = Proxy::to_url(&upstream.url())
         .argument("--routes=create_session,process")
+        .argument("--threads=1")
         .start();
     let money = Post::new(session("p")).to("/gateway/process");
     assert_eq!(proxy.post(&money).status, 200);

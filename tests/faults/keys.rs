@@ -53,7 +53,7 @@ fn followers_of_a_key_make_their_own_attempts_one_after_the_other_and_are_bounde
     const CALLERS: usize = 14;
     let gate = Gate::closed();
     let upstream = one_url_each(&gate);
-    let yaml = "limits:\n  followers_per_key: 3\n";
+    let yaml = "threads: 1\nlimits:\n  followers_per_key: 3\n";
     let proxy = Proxy::to(&upstream).repeating().yaml(yaml).start();
     let post = Post::new(session("p")).header("Idempotency-Key", "k");
     // One is served and three wait: ten are refused while the first has no answer.

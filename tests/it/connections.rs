@@ -31,9 +31,9 @@ fn connections_are_reused_on_both_sides() {
 }
 
 #[test]
-fn callers_share_the_upstream_connections() {
+fn callers_of_a_thread_share_its_upstream_connections() {
     let upstream = Upstream::echoing();
-    let proxy = Proxy::to(&upstream).start();
+    let proxy = Proxy::to(&upstream).yaml("threads: 1\n").start();
     for number in 0..10 {
         let answer = proxy.post(&Post::new(session(&number.to_string())));
         assert_eq!(answer.status, 200);

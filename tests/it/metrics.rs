@@ -68,7 +68,7 @@ fn the_phases_of_an_exchange_sum_to_it_and_our_own_work_is_none_of_the_waits() {
 #[test]
 fn making_a_connection_is_no_work_of_ours_and_finding_one_is() {
     let upstream = Upstream::echoing();
-    let proxy = Proxy::to(&upstream).start();
+    let proxy = Proxy::to(&upstream).yaml("threads: 1\n").start();
     for exchanges in 1..=2 {
         assert_eq!(proxy.post(&Post::new(session("p"))).status, 200);
         upstream.wait_for_idle(1);

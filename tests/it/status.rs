@@ -59,7 +59,7 @@ fn everything_is_said_without_script() {
             .body(r#"{"message":"HMAC signature does not match"}"#),
         id => Reply::session(id),
     });
-    let yaml = "routes:\n  verify:\n    enabled: true\n    disabled: true\n";
+    let yaml = "threads: 1\nroutes:\n  verify:\n    enabled: true\n    disabled: true\n";
     let proxy = Proxy::to(&upstream).admin().yaml(yaml).start();
     for id in ["p-1", "p-2", "refused"] {
         proxy.post(&Post::new(session(id)));
