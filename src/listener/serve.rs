@@ -225,7 +225,7 @@ impl<A: ServerApp + Send + Sync + 'static> Counted<A> {
     async fn admit(&self, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         let Ok(place) = self.door.places.clone().try_acquire_owned() else {
             if self.tls.is_none() {
-                self.refuse(stream, Refusal::TooMany).await;
+                Box::pin(self.refuse(stream, Refusal::TooMany)).await;
             } else {
                 // Within TLS an answer would cost a handshake, which is what there is too much of.
                 let _counted = (self.refusal)(Refusal::TooMany);
@@ -233,7 +233,8 @@ impl<A: ServerApp + Send + Sync + 'static> Counted<A> {
             return None;
         };
         let wire = match &self.tls {
-            Some(tls) => self.secure(stream, tls.now()).await?,
+            // Boxed, so that a connection in the clear holds no room for a handshake.
+            Some(tls) => Box::pin(self.secure(stream, tls.now())).await?,
             None => Wire::Plain(stream),
         };
         let guarded = Guarded::new(wire, self.door.clone(), self.tls.clone(), place);
