@@ -17,7 +17,9 @@ fn requests_go_through_the_proxy_and_arrive_whole_on_one_tunnel() {
     let stage = Stage::new();
     let front = stage.front(Identity::default());
     let way = stage.proxy(Rule::Lead(front.address));
-    let proxy = to(&front, "ingo.test", &format!("url: {}", way.url())).start();
+    let proxy = to(&front, "ingo.test", &format!("url: {}", way.url()))
+        .argument("--threads=1")
+        .start();
     for id in ["first", "second"] {
         let answer = proxy.post(&Post::new(session(id)));
         assert_eq!(answer.status, 200, "{}", answer.text());
