@@ -3,8 +3,6 @@
 //! It refuses no file that `check` takes, as far as one key goes. What is `required` is not said, because a flag or
 //! a variable may give it, and neither is what keys must be beside each other: `check` says that.
 
-use std::time::Duration;
-
 use serde_json::{Map, Value, json};
 
 use super::schema::{self, Form, Key};
@@ -74,7 +72,11 @@ fn of_key(key: &Key) -> Map<String, Value> {
         )
         .into(),
     );
-    if let Some(default) = key.default.as_ref().filter(|_| key.path != "threads") {
+    if let Some(default) = key
+        .default
+        .as_ref()
+        .filter(|_| key.path != schema::OF_THE_MACHINE)
+    {
         object.insert("default".to_owned(), default_of(key, default));
     }
     object
@@ -99,8 +101,8 @@ fn of_form(form: &Form) -> Value {
         Form::Time(bounds) => json!({
             "type": ["string", "number"],
             "pattern": r"^[0-9]+(\.[0-9]{1,3})?(ms|s|m)?$",
-            "minimum": seconds(*bounds.start()),
-            "maximum": seconds(*bounds.end()),
+            "minimum": bounds.start().as_secs_f64(),
+            "maximum": bounds.end().as_secs_f64(),
         }),
         Form::Size(bounds) => json!({
             "type": ["string", "integer"],
@@ -112,11 +114,6 @@ fn of_form(form: &Form) -> Value {
         // Text means itself, also where YAML would read a number: 0600.
         Form::Text(_, pattern) => json!({"type": ["string", "number"], "pattern": pattern}),
     }
-}
-
-/// Bounds are whole milliseconds: small enough to be exact.
-fn seconds(duration: Duration) -> f64 {
-    duration.as_secs_f64()
 }
 
 fn default_of(key: &Key, default: &str) -> Value {

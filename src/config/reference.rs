@@ -13,9 +13,9 @@ const REQUIRED: [&str; 3] = [
     "credentials.username",
     "credentials.secret_file",
 ];
-/// The default depends on the machine.
-const OF_THE_MACHINE: &str = "threads";
 const WIDTH: usize = 120;
+/// Over each table of keys.
+const KEYS_HEAD: &str = "| key | form | default | meaning |\n|---|---|---|---|\n";
 
 const YAML_HEAD: &str = "\
 Every key of the configuration: its meaning, unit and default. Values shown uncommented are the defaults, but for those \
@@ -43,8 +43,7 @@ pub fn yaml() -> String {
         let common = (sections.iter().zip(&around))
             .take_while(|(a, b)| a == b)
             .count();
-        let fresh = common < sections.len();
-        if common == 0 && (fresh || !around.is_empty() || sections.is_empty()) {
+        if common == 0 {
             text.push('\n');
         }
         for (depth, section) in sections.iter().enumerate().skip(common) {
@@ -131,7 +130,7 @@ pub fn markdown() -> String {
             if !meaning.is_empty() {
                 let _infallible = write!(page, "{}\n\n", cell(&meaning));
             }
-            page.push_str("| key | form | default | meaning |\n|---|---|---|---|\n");
+            page.push_str(KEYS_HEAD);
             section = Some(here);
         }
         row(&mut page, &key.path, key, &shown_default(key));
@@ -158,7 +157,8 @@ fn routes_table(page: &mut String) {
             cell(&meaning)
         );
     }
-    page.push_str("\n| key | form | default | meaning |\n|---|---|---|---|\n");
+    page.push('\n');
+    page.push_str(KEYS_HEAD);
     for (name, key) in kinds_of_route_keys() {
         let of = |route| schema::key(&schema::route_key(route, name)).map(shown_default);
         let usual = shown_default(key);
@@ -213,7 +213,7 @@ fn shown_default(key: &Key) -> String {
         Some(default) if key.list && default == "[]" => "none".to_owned(),
         Some(default) => format!("`{default}`"),
         None if is_required(key) => "required".to_owned(),
-        None if key.path == OF_THE_MACHINE => "the machine's".to_owned(),
+        None if key.path == schema::OF_THE_MACHINE => "the machine's".to_owned(),
         None => key.unset.trim_start_matches("default: ").to_owned(),
     }
 }
@@ -252,7 +252,7 @@ fn written_default(key: &Key) -> Option<String> {
     let default = key
         .default
         .as_ref()
-        .filter(|_| key.path != OF_THE_MACHINE)?;
+        .filter(|_| key.path != schema::OF_THE_MACHINE)?;
     Some(if key.list {
         format!("[{default}]")
     } else {

@@ -15,6 +15,9 @@ use crate::ingo::Route;
 /// The prefix of environment variables that set a key.
 pub(super) const VARIABLE_PREFIX: &str = "INGO_PROXY__";
 
+/// The key whose default depends on the machine, so that no page or schema can tell it.
+pub(super) const OF_THE_MACHINE: &str = "threads";
+
 /// A key that holds a value.
 pub(super) struct Key {
     /// The dotted path.
