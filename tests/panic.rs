@@ -94,7 +94,7 @@ fn a_panic_in_one_exchange_is_its_500_and_the_next_exchange_is_served() {
     lifecycle.advance(Stage::Leaving);
     assert_eq!(
         runtime.block_on(running).unwrap(),
-        0,
+        Ok(0),
         "nothing was left running"
     );
 }

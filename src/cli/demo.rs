@@ -112,7 +112,7 @@ async fn demonstrate(args: &DemoArgs) -> Result<(), Exit> {
     // Where standard output is closed, whoever closed it does not read this.
     let mut stdout = std::io::stdout();
     let _printed = write!(stdout, "{shown}").and_then(|()| stdout.flush());
-    server.run().await;
+    server.run().await.map_err(|_told| Exit::Internal)?;
     let _printed = writeln!(
         stdout,
         "\nstopped after {} requests to the emulated Ingo",

@@ -92,9 +92,13 @@ async fn serve(server: Server) -> Exit {
     if let Some(admin) = &addresses.admin {
         announce("admin", admin);
     }
-    let cut_off = server.run().await;
-    tracing::info!(exchanges_cut_off = cut_off, "stopped");
-    Exit::Well
+    match server.run().await {
+        Ok(cut_off) => {
+            tracing::info!(exchanges_cut_off = cut_off, "stopped");
+            Exit::Well
+        }
+        Err(_told) => Exit::Internal,
+    }
 }
 
 /// The line from which scripts and tests learn the port where 0 was asked for.

@@ -219,7 +219,10 @@ impl Builder {
                     refused_connection(why).map_or_else(Vec::new, |(_, answer)| answer)
                 }),
             };
-            tokio::spawn(async move { listening.serve(stopped, &[]).await });
+            tokio::spawn(async move {
+                // The panic itself was told of by the panic hook; the emulated gateway goes on without its control.
+                let _deaf = listening.serve(stopped, &[]).await;
+            });
         }
         let accepting = tokio::spawn(accept(listener, state.clone()));
         Ok(Emulator {

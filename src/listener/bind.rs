@@ -42,6 +42,19 @@ pub enum BoundAddress {
     },
 }
 
+#[cfg(test)]
+impl Bound {
+    /// This socket's address with a file behind it that can be no socket: whoever accepts from it panics, as Pingora does where the
+    /// system refuses it something.
+    pub(crate) fn broken(self) -> Self {
+        let file = fs::File::open("/dev/null").expect("every Linux has it");
+        Self {
+            fd: file.into(),
+            ..self
+        }
+    }
+}
+
 impl BoundAddress {
     /// Removes what the socket leaves behind in the file system.
     pub fn clean_up(&self) {

@@ -14,5 +14,5 @@ pub use self::{
     bind::{BindError, Bound, BoundAddress, bind},
     connection::{Fault, Guarded},
     files::raise_open_files,
-    serve::{ConnectionLimits, H2_STREAMS, Listening, Refusal},
+    serve::{ConnectionLimits, Deaf, H2_STREAMS, Listening, Refusal},
 };

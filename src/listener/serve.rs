@@ -110,6 +110,11 @@ pub enum Refusal {
     Handshake,
 }
 
+/// The listener of this name accepts no more connections, and nobody told it to stop: a fault of ours, which only a new process
+/// mends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deaf(pub &'static str);
+
 impl ConnectionLimits {
     /// The connections that may be opened, while none is.
     pub fn places(&self) -> Arc<Semaphore> {
@@ -121,7 +126,10 @@ impl<A: ServerApp + Send + Sync + 'static> Listening<A> {
     /// Serves until `shutdown` says so: no connection is accepted after that; those that are open are left to the application.
     ///
     /// Each of `lanes`, and the runtime that this runs on, accepts connections for itself.
-    pub async fn serve(self, shutdown: ShutdownWatch, lanes: &[Handle]) {
+    ///
+    /// # Errors
+    /// [`Deaf`], as soon as one of them no longer does.
+    pub async fn serve(self, shutdown: ShutdownWatch, lanes: &[Handle]) -> Result<(), Deaf> {
         let counted = Arc::new(Counted {
             app: Arc::new(self.app),
             door: Door {
@@ -146,15 +154,14 @@ impl<A: ServerApp + Send + Sync + 'static> Listening<A> {
                 }
             }
         }
-        accept(
-            self.name,
-            &self.bound.address,
-            self.bound.fd,
-            &counted,
-            &shutdown,
-        )
-        .await;
-        while accepting.join_next().await.is_some() {}
+        let Bound { fd, address } = self.bound;
+        accepting.spawn(accept(self.name, &address, fd, &counted, &shutdown));
+        while accepting.join_next().await.is_some() {
+            if !*shutdown.borrow() {
+                return Err(Deaf(self.name));
+            }
+        }
+        Ok(())
     }
 }
 

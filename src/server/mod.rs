@@ -7,7 +7,7 @@ mod lanes;
 mod reload;
 mod systemd;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, future::pending, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::{
@@ -30,7 +30,7 @@ use crate::{
     exchange::{Current, Keys, ProxyApp, hosts::Hosts, refused_connection},
     journal::JournalError,
     lifecycle::{Lifecycle, Stage},
-    listener::{BindError, Bound, BoundAddress, ConnectionLimits, Listening, bind},
+    listener::{BindError, Bound, BoundAddress, ConnectionLimits, Deaf, Listening, bind},
     telemetry::{Metrics, REPEATED_WARNINGS_WINDOW, Tracer, TracingError, logging},
     tls::{Unusable, inbound},
 };
@@ -212,7 +212,10 @@ impl Server {
 
     /// Serves until [`Stage::Leaving`] is reached, then leaves: new connections are still served for `shutdown_delay`, unless
     /// [`Stage::Draining`] is reached before; exchanges in flight finish within `shutdown_limit`. Answers how many did not.
-    pub async fn run(self) -> usize {
+    ///
+    /// # Errors
+    /// [`Deaf`], where a listener stopped to accept connections before: everything else was left in order, without the delay.
+    pub async fn run(self) -> Result<usize, Deaf> {
         let addresses = self.addresses();
         let Self {
             configured,
@@ -281,7 +284,8 @@ impl Server {
         let health = Health::app(current.clone(), hosts(&listeners.health));
         let serving = for_operators("health", health_socket, health);
         let until = operators.clone();
-        tokio::spawn(async move { serving.serve(until, &[]).await });
+        let mut operating = JoinSet::new();
+        operating.spawn(async move { serving.serve(until, &[]).await });
         // Aborted when dropped.
         let mut sampling = JoinSet::new();
         if let (Some(socket), Some(listener)) = (admin_socket, &listeners.admin) {
@@ -289,7 +293,7 @@ impl Server {
             let control = Control::app(current.clone(), history.clone(), hosts(listener));
             sampling.spawn(async move { history.keep().await });
             let serving = for_operators("admin", socket, control);
-            tokio::spawn(async move { serving.serve(operators, &[]).await });
+            operating.spawn(async move { serving.serve(operators, &[]).await });
         }
         let upstreams = configured.assembly.lock().proxy.tls.upstreams.clone();
         tokio::spawn(async move { upstreams.warm_up().await });
@@ -323,9 +327,19 @@ impl Server {
             }
         };
         systemd::ready().await;
-        tokio::select! {
-            () = lifecycle.reached(Stage::Leaving) => {}
-            () = hung_up => {}
+        let deaf = tokio::select! {
+            () = lifecycle.reached(Stage::Leaving) => None,
+            () = hung_up => None,
+            deaf = first_deaf(&mut accepting) => Some(deaf),
+            deaf = first_deaf(&mut operating) => Some(deaf),
+        };
+        if let Some(Deaf(listener)) = deaf {
+            tracing::error!(
+                listener,
+                "a listener accepts no more connections after a fault of the proxy, so the process ends, to be started anew; report it with the lines before this one"
+            );
+            // Whoever would still come is better off with the next process.
+            lifecycle.advance(Stage::Draining);
         }
         systemd::stopping().await;
         let shutdown = configured.assembly.lock().loaded.config.shutdown.clone();
@@ -355,7 +369,19 @@ impl Server {
         // Said, not dropped: Pingora takes a dropped watch for an error.
         let _told = stop_operators.send(true);
         logging::tell_left_out(true);
-        lifecycle.running()
+        match deaf {
+            Some(deaf) => Err(deaf),
+            None => Ok(lifecycle.running()),
+        }
+    }
+}
+
+/// Waits until a listener stops to accept though it was not told to. One that panicked has lost its name.
+async fn first_deaf(serving: &mut JoinSet<Result<(), Deaf>>) -> Deaf {
+    match serving.join_next().await {
+        Some(Ok(Err(deaf))) => deaf,
+        Some(Err(_panic)) => Deaf("unknown"),
+        Some(Ok(Ok(()))) | None => pending().await,
     }
 }
 
@@ -363,7 +389,7 @@ async fn leave(
     lifecycle: &Lifecycle,
     shutdown: &Shutdown,
     stop_callers: watch::Sender<bool>,
-    mut accepting: JoinSet<()>,
+    mut accepting: JoinSet<Result<(), Deaf>>,
 ) {
     let delay = match lifecycle.stage() {
         Stage::Draining => Duration::ZERO,
@@ -396,5 +422,43 @@ fn connection_limits(limits: &Limits) -> ConnectionLimits {
         head_bytes: limits.header_bytes,
         head_deadline: limits.header_deadline,
         idle_timeout: limits.inbound_idle_timeout,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Flag, load};
+
+    #[tokio::test]
+    async fn a_process_whose_listener_broke_leaves_instead_of_answering_nothing() {
+        for broken in ["proxy", "health"] {
+            let folder = tempfile::tempdir().expect("room in the temporary folder");
+            let secret = folder.path().join("secret");
+            std::fs::write(&secret, "0123456789abcdef").expect("written");
+            let flag = |key, value: &str| Flag {
+                key,
+                value: value.to_owned(),
+                name: "a flag",
+            };
+            let loaded = load(&Sources {
+                flags: vec![
+                    flag("listeners.proxy.address", "127.0.0.1:0"),
+                    flag("listeners.health.address", "127.0.0.1:0"),
+                    flag("upstream.url", "http://127.0.0.1:1"),
+                    flag("credentials.username", "acme"),
+                    flag("credentials.secret_file", &secret.display().to_string()),
+                ],
+                ..Sources::default()
+            })
+            .expect("valid");
+            let mut server = Server::bind(loaded, Clock::system()).expect("free ports");
+            match broken {
+                "proxy" => server.proxy_socket = server.proxy_socket.broken(),
+                _ => server.health_socket = server.health_socket.broken(),
+            }
+            let ended = timeout(Duration::from_secs(30), server.run()).await;
+            assert_eq!(ended.expect("in time"), Err(Deaf(broken)));
+        }
     }
 }
