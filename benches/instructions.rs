@@ -26,9 +26,12 @@ use ingo_signing_proxy::{
     ingo::Class,
     retry::{Attempted, Backoff, Ended, Policy, Remedied, decide},
     secret::Secret,
-    signing::verify::{Captured, verify},
+    signing::{
+        Sha512,
+        verify::{Captured, verify},
+    },
 };
-use sha2::{Digest as _, Sha512};
+use sha2::Digest as _;
 
 fn main() -> ExitCode {
     // Cargo adds --bench.
@@ -52,7 +55,9 @@ fn main() -> ExitCode {
 fn sign(bytes: usize, times: u32) {
     let (signer, body) = (support::signer(), support::body(bytes));
     for _ in 0..times {
-        black_box(support::sign(&signer, black_box(&body)));
+        support::sign(&signer, black_box(&body), |headers| {
+            black_box(headers);
+        });
     }
 }
 
@@ -73,10 +78,7 @@ fn verified(bytes: usize, times: u32) {
         method: "POST".to_owned(),
         target: support::TARGET.as_bytes().to_vec(),
         version: "HTTP/1.1".to_owned(),
-        headers: support::sign(&support::signer(), &body)
-            .fields()
-            .map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()))
-            .to_vec(),
+        headers: support::sign(&support::signer(), &body, support::captured),
         body,
     };
     for _ in 0..times {

@@ -49,15 +49,21 @@ pub fn signer() -> Signer {
     )
 }
 
-/// A request as each is signed: the body's digest, then the headers.
-pub fn sign(signer: &Signer, body: &[u8]) -> SignedHeaders {
+/// A request as each is signed: the body's digest, then the headers, of which `take` has what it returns.
+pub fn sign<T>(signer: &Signer, body: &[u8], take: impl FnOnce(&SignedHeaders<'_>) -> T) -> T {
     let digest = BodyDigest::of(body);
     let unsigned = Unsigned {
         method: "POST",
         target: TARGET.as_bytes(),
         digest: &digest,
     };
-    signer.sign(unsigned, std::time::UNIX_EPOCH + AT)
+    take(&signer.sign(unsigned, std::time::UNIX_EPOCH + AT))
+}
+
+/// Signed headers as a verifier gets them.
+pub fn captured(headers: &SignedHeaders<'_>) -> Vec<(String, Vec<u8>)> {
+    let owned = |(name, value): (&str, &str)| (name.to_owned(), value.as_bytes().to_vec());
+    headers.fields().map(owned).to_vec()
 }
 
 /// What the MAC is over for a body, for measuring the MAC by itself.

@@ -311,8 +311,8 @@ impl Proxy {
         request.append_header("Host", destination.upstream.authority())?;
         request.append_header("X-Date", signed.x_date.as_str())?;
         request.append_header("Content-Type", signed.content_type)?;
-        request.append_header("Content-sha512", signed.content_sha512.as_str())?;
-        request.append_header("Content-Length", signed.content_length.as_str())?;
+        request.append_header("Content-sha512", signed.content_sha512)?;
+        request.append_header("Content-Length", signed.content_length)?;
         request.append_header("Authorization", sensitive(&signed.authorization)?)?;
         request.append_header("Idempotency-Key", &keyed.key)?;
         request.append_header("User-Agent", USER_AGENT)?;

@@ -7,14 +7,14 @@ use super::{BodyDigest, CONTENT_TYPE, HeaderOrder, order::Part};
 
 /// What is signed.
 #[derive(Clone, Copy, Debug)]
-pub struct Unsigned<'a> {
+pub struct Unsigned<'r, 'd> {
     /// The method, `POST` but for the `sign` command.
-    pub method: &'a str,
+    pub method: &'r str,
     /// The request target exactly as it will be sent, query included. Any bytes but the line feed, which HTTP/1.1
     /// cannot carry there either and which would begin a line of its own.
-    pub target: &'a [u8],
+    pub target: &'r [u8],
     /// The body's digest.
-    pub digest: &'a BodyDigest,
+    pub digest: &'d BodyDigest,
 }
 
 /// The HTTP version in a signed request line. The upstream connection must not be anything else.
@@ -23,25 +23,21 @@ pub(super) const VERSION: &str = "HTTP/1.1";
 /// The text under the MAC, for a request signed in `order` with `x_date` as the value of `X-Date`.
 ///
 /// The bytes are final: no newline follows the last line.
-pub fn signing_string(order: &HeaderOrder, request: Unsigned<'_>, x_date: &str) -> Vec<u8> {
+pub fn signing_string(order: &HeaderOrder, request: Unsigned<'_, '_>, x_date: &str) -> Vec<u8> {
     // Besides method and target it takes 221 bytes at most, the digest's 88 among them: one allocation.
     let mut lines = Lines::joined_by("\n", 256 + request.method.len() + request.target.len());
     for part in order.parts() {
-        match part {
-            Part::RequestLine => lines.push_request_line(request.method, request.target, VERSION),
-            Part::XDate => lines.push_header(part.name(), ": ", x_date.as_bytes()),
-            Part::ContentType => lines.push_header(part.name(), ": ", CONTENT_TYPE.as_bytes()),
-            Part::ContentSha512 => lines.push_header(
-                part.name(),
-                ": ",
-                request.digest.content_sha512().as_bytes(),
-            ),
-            Part::ContentLength => lines.push_header(
-                part.name(),
-                ": ",
-                request.digest.content_length().as_bytes(),
-            ),
-        }
+        let value = match part {
+            Part::RequestLine => {
+                lines.push_request_line(request.method, request.target, VERSION);
+                continue;
+            }
+            Part::XDate => x_date,
+            Part::ContentType => CONTENT_TYPE,
+            Part::ContentSha512 => request.digest.content_sha512(),
+            Part::ContentLength => request.digest.content_length(),
+        };
+        lines.push_header(part.name(), ": ", value.as_bytes());
     }
     lines.text
 }
@@ -69,6 +65,7 @@ impl Lines {
     }
 
     /// `name: value`.
+    #[inline]
     pub(super) fn push_header(&mut self, name: &str, colon: &str, value: &[u8]) {
         self.push(&[name.as_bytes(), colon.as_bytes(), value]);
     }
@@ -79,11 +76,14 @@ impl Lines {
     }
 
     /// A line made of `pieces`, after the separator unless it is the first.
+    #[inline]
     pub(super) fn push(&mut self, pieces: &[&[u8]]) {
         if self.begun {
             self.text.extend_from_slice(self.separator.as_bytes());
         }
         self.begun = true;
+        self.text
+            .reserve(pieces.iter().map(|piece| piece.len()).sum());
         for piece in pieces {
             self.text.extend_from_slice(piece);
         }

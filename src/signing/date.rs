@@ -2,7 +2,10 @@
 //!
 //! Resolution is one second, fractions are cut off. Nothing here asks a clock, and nothing panics at any time.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    cell::RefCell,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 /// `Fri, 31 Dec 9999 23:59:59 GMT` in seconds: the last moment with a four-digit year.
 const LAST: u64 = 253_402_300_799;
@@ -12,7 +15,18 @@ const LAST: u64 = 253_402_300_799;
 /// A time before 1970 becomes the first moment of 1970 and one after 9999 the last of 9999: a host's clock can be that
 /// wrong, and a request with an absurd date is refused by Ingo, where a panic would take down an exchange.
 pub fn imf_fixdate(at: SystemTime) -> String {
-    httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds(at)))
+    thread_local! {
+        /// What the last call on this thread made: of the requests of one second all but the first have the same date.
+        static LAST_MADE: RefCell<(u64, String)> = const { RefCell::new((u64::MAX, String::new())) };
+    }
+    let seconds = seconds(at);
+    LAST_MADE.with_borrow_mut(|(of, date)| {
+        if *of != seconds {
+            *date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds));
+            *of = seconds;
+        }
+        date.clone()
+    })
 }
 
 /// Reads an IMF-fixdate, in exactly the form that [`imf_fixdate`] writes.

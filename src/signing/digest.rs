@@ -6,7 +6,9 @@
 use std::fmt;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use sha2::{Digest as _, Sha512};
+use sha2::Digest as _;
+
+use super::Sha512;
 
 /// `Content-sha512` and `Content-Length` of a body, computed once however many attempts follow.
 #[derive(Clone, PartialEq, Eq)]

@@ -7,10 +7,13 @@ use std::fmt;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::{Sha256, Sha512};
+use sha2::Sha256;
 
-use super::Algorithm;
+use super::{Algorithm, Sha512};
 use crate::secret::Secret;
+
+/// What the longest MAC takes in base64.
+pub(super) const BASE64_LEN: usize = 88;
 
 /// HMAC with its key already absorbed.
 #[derive(Clone)]
@@ -39,10 +42,10 @@ impl Key {
     pub(super) fn append_base64(&self, text: &[u8], out: &mut String) {
         match self {
             Self::Sha512(key) => {
-                STANDARD.encode_string(key.clone().chain_update(text).finalize().into_bytes(), out)
+                append(key.clone().chain_update(text).finalize().into_bytes(), out)
             }
             Self::Sha256(key) => {
-                STANDARD.encode_string(key.clone().chain_update(text).finalize().into_bytes(), out)
+                append(key.clone().chain_update(text).finalize().into_bytes(), out)
             }
         }
     }
@@ -54,6 +57,14 @@ impl Key {
             Self::Sha256(key) => key.clone().chain_update(text).verify_slice(mac).is_ok(),
         }
     }
+}
+
+/// Appends `mac` in base64. Encoded on the stack, because `encode_string` goes through a kilobyte of its own.
+fn append(mac: impl AsRef<[u8]>, out: &mut String) {
+    let mut text = [0; BASE64_LEN];
+    let length = STANDARD.encode_slice(mac, &mut text);
+    let length = length.expect("no MAC is longer than 64 bytes");
+    out.push_str(std::str::from_utf8(&text[..length]).expect("base64 is ASCII"));
 }
 
 impl fmt::Debug for Key {

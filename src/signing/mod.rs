@@ -12,6 +12,7 @@ mod date;
 mod digest;
 mod mac;
 mod order;
+mod sha512;
 mod signer;
 pub mod verify;
 
@@ -25,6 +26,7 @@ pub use canonical::{Unsigned, signing_string};
 pub use date::{imf_fixdate, parse_imf_fixdate};
 pub use digest::BodyDigest;
 pub use order::HeaderOrder;
+pub use sha512::Sha512;
 pub use signer::{SignedHeaders, Signer, is_username};
 
 /// The only `Content-Type` that is signed and sent: exactly this, without parameters (protocol.md §1).

@@ -6,7 +6,9 @@
 use std::{fmt, time::SystemTime};
 
 use super::{
-    Algorithm, CONTENT_TYPE, HeaderOrder, Unsigned, imf_fixdate, mac::Key, signing_string,
+    Algorithm, CONTENT_TYPE, HeaderOrder, Unsigned, imf_fixdate,
+    mac::{BASE64_LEN, Key},
+    signing_string,
 };
 use crate::secret::Secret;
 
@@ -41,12 +43,12 @@ impl Signer {
     /// Signs one request as of `at`, which becomes `X-Date` in whole seconds ([`imf_fixdate`]); Ingo accepts ±300 s.
     ///
     /// Pure: the same request and time give the same headers.
-    pub fn sign(&self, request: Unsigned<'_>, at: SystemTime) -> SignedHeaders {
+    pub fn sign<'d>(&self, request: Unsigned<'_, 'd>, at: SystemTime) -> SignedHeaders<'d> {
         let x_date = imf_fixdate(at);
         let text = signing_string(&self.order, request, &x_date);
 
-        // The longest MAC is 64 bytes: 88 characters, and the closing quote.
-        let mut authorization = String::with_capacity(self.authorization.len() + 89);
+        // And the closing quote.
+        let mut authorization = String::with_capacity(self.authorization.len() + BASE64_LEN + 1);
         authorization.push_str(&self.authorization);
         self.key.append_base64(&text, &mut authorization);
         authorization.push('"');
@@ -54,8 +56,8 @@ impl Signer {
         SignedHeaders {
             x_date,
             content_type: CONTENT_TYPE,
-            content_sha512: request.digest.content_sha512().to_owned(),
-            content_length: request.digest.content_length().to_owned(),
+            content_sha512: request.digest.content_sha512(),
+            content_length: request.digest.content_length(),
             authorization,
         }
     }
@@ -83,33 +85,33 @@ pub fn is_username(text: &str) -> bool {
 
 /// The five header values to send with one request, exactly as they are.
 #[derive(Clone)]
-pub struct SignedHeaders {
+pub struct SignedHeaders<'d> {
     /// `X-Date`: IMF-fixdate.
     pub x_date: String,
     /// `Content-Type`: always [`CONTENT_TYPE`].
     pub content_type: &'static str,
     /// `Content-sha512`: base64 of the body's raw SHA-512.
-    pub content_sha512: String,
+    pub content_sha512: &'d str,
     /// `Content-Length`: the body's length in bytes.
-    pub content_length: String,
+    pub content_length: &'d str,
     /// `Authorization`: holds the signature. Never print it.
     pub authorization: String,
 }
 
-impl SignedHeaders {
+impl SignedHeaders<'_> {
     /// Names and values, in the order in which Ingo's documents list them. Names are spelt as Ingo spells them.
     pub fn fields(&self) -> [(&'static str, &str); 5] {
         [
             ("X-Date", &self.x_date),
             ("Content-Type", self.content_type),
-            ("Content-sha512", &self.content_sha512),
-            ("Content-Length", &self.content_length),
+            ("Content-sha512", self.content_sha512),
+            ("Content-Length", self.content_length),
             ("Authorization", &self.authorization),
         ]
     }
 }
 
-impl fmt::Debug for SignedHeaders {
+impl fmt::Debug for SignedHeaders<'_> {
     /// Shows neither the signature nor the body's digest.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SignedHeaders")
