@@ -10,7 +10,12 @@ mod head;
 
 use std::collections::VecDeque;
 
+use memchr::memchr2;
+
 use self::{chunked::Chunked, head::Body};
+
+/// What most heads take, in bytes.
+const USUAL_HEAD: usize = 1024;
 
 /// Follows the bytes of one connection, request after request.
 #[derive(Debug)]
@@ -152,38 +157,43 @@ impl Scanner {
 
     /// Takes up to the end of the head; answers how many bytes.
     fn head(&mut self, bytes: &[u8]) -> Result<usize, (usize, Fault)> {
-        for (at, byte) in bytes.iter().enumerate() {
-            let before = self.head.last().copied();
+        let mut at = 0;
+        while at < bytes.len() {
+            let rest = &bytes[at..];
             // RFC 9112 §2.2: a bare CR is never valid, and a bare LF only tolerated by those who guard nothing.
-            match (before, *byte) {
-                (Some(b'\r'), b'\n') => {}
-                (Some(b'\r'), _) => {
-                    return Err((
-                        at,
-                        Fault::Untrusted("a line of the request head holds a bare CR"),
-                    ));
+            let n = match (self.head.last(), memchr2(b'\r', b'\n', rest)) {
+                (Some(b'\r'), _) if rest[0] != b'\n' => {
+                    let why = "a line of the request head holds a bare CR";
+                    return Err((at, Fault::Untrusted(why)));
                 }
-                (_, b'\n') => {
-                    return Err((
-                        at,
-                        Fault::Untrusted("a line of the request head ends without CR"),
-                    ));
+                (Some(b'\r'), _) => 1,
+                (_, Some(0)) if rest[0] == b'\n' => {
+                    let why = "a line of the request head ends without CR";
+                    return Err((at, Fault::Untrusted(why)));
                 }
-                _ => {}
-            }
-            if self.head.len() == self.head_bytes {
+                (_, Some(0)) => 1,
+                (_, Some(line)) => line,
+                (_, None) => rest.len(),
+            };
+            let room = self.head_bytes - self.head.len();
+            if n > room {
                 let line_complete = self.head.contains(&b'\n');
                 let fault = if line_complete {
                     Fault::HeadTooLarge
                 } else {
                     Fault::LineTooLarge
                 };
-                return Err((at, fault));
+                return Err((at + room, fault));
             }
-            self.head.push(*byte);
-            if *byte == b'\n' && self.head.ends_with(b"\r\n\r\n") {
+            if self.head.is_empty() {
+                self.head.reserve(rest.len().min(USUAL_HEAD));
+            }
+            self.head.extend_from_slice(&rest[..n]);
+            at += n;
+            if self.head.ends_with(b"\r\n\r\n") {
+                // The byte that completes it is not passed on where it is refused.
                 let (target, body) =
-                    head::check(&self.head).map_err(|why| (at, Fault::Untrusted(why)))?;
+                    head::check(&self.head).map_err(|why| (at - 1, Fault::Untrusted(why)))?;
                 self.accepted.push_back(target);
                 // A burst of large heads must not stay allocated on an idle connection.
                 self.head = Vec::new();
@@ -195,10 +205,10 @@ impl Scanner {
                     Body::Length(n) => State::Length(n),
                     Body::Chunked => State::Chunked(Chunked::new()),
                 };
-                return Ok(at + 1);
+                return Ok(at);
             }
         }
-        Ok(bytes.len())
+        Ok(at)
     }
 }
 

@@ -16,6 +16,8 @@ use std::{
     time::Duration,
 };
 
+use nix::sys::socket::{Backlog, listen};
+
 use crate::config::Address;
 
 /// A socket that is bound and listens, and is not served yet.
@@ -107,7 +109,8 @@ impl std::error::Error for BindError {
     }
 }
 
-/// Binds `address` and listens.
+/// Binds `address` and listens, for as many connections that wait to be accepted as the system allows (net.core.somaxconn): of a
+/// burst that is larger than std's 128, callers would wait a second or more for their next attempt.
 ///
 /// # Errors
 /// [`BindError`] where the system refuses, or where another process still answers on a Unix socket of that path.
@@ -119,6 +122,7 @@ pub fn bind(address: &Address) -> Result<Bound, BindError> {
                 source,
             };
             let listener = TcpListener::bind(wanted).map_err(refused)?;
+            listen(&listener, Backlog::MAXALLOWABLE).map_err(|errno| refused(errno.into()))?;
             listener.set_nonblocking(true).map_err(refused)?;
             let address = BoundAddress::Tcp(listener.local_addr().map_err(refused)?);
             Ok(Bound {
@@ -132,6 +136,7 @@ pub fn bind(address: &Address) -> Result<Bound, BindError> {
                 source,
             };
             let listener = bind_unix(path, *mode).map_err(refused)?;
+            listen(&listener, Backlog::MAXALLOWABLE).map_err(|errno| refused(errno.into()))?;
             listener.set_nonblocking(true).map_err(refused)?;
             let file = identity(path).map_err(refused)?;
             let address = BoundAddress::Unix {
@@ -196,4 +201,38 @@ const PROBE: Duration = Duration::from_secs(1);
 /// By which a file is told from another of the same name.
 fn identity(path: &Path) -> io::Result<(u64, u64)> {
     fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    #[test]
+    fn a_burst_of_connections_waits_to_be_accepted() {
+        let folder = tempfile::tempdir().expect("room in the temporary folder");
+        let path = folder.path().join("socket");
+        let unix = Address::Unix {
+            path: path.clone(),
+            mode: 0o600,
+        };
+        let tcp = bind(&Address::Tcp(([127, 0, 0, 1], 0).into())).expect("a free port");
+        let _unix = bind(&unix).expect("a free name");
+        let BoundAddress::Tcp(address) = tcp.address else {
+            panic!("an IP address")
+        };
+        // Nobody accepts any of them.
+        let limit = Duration::from_secs(1);
+        for number in 0..400 {
+            let connected = TcpStream::connect_timeout(&address, limit);
+            assert!(connected.is_ok(), "connection {number}: {connected:?}");
+        }
+        let (tell, told) = mpsc::channel();
+        thread::spawn(move || {
+            let connected: Vec<_> = (0..400).map(|_| UnixStream::connect(&path)).collect();
+            tell.send(connected.iter().all(Result::is_ok))
+        });
+        assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok(true));
+    }
 }
