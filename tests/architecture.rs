@@ -25,6 +25,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("idempotency", &["ingo", "secret"]),
     ("framing", &[]),
     ("traceparent", &[]),
+    ("moment", &[]),
     ("bounds", &[]),
     ("lifecycle", &[]),
     ("config", &["ingo", "secret", "signing"]),
@@ -36,6 +37,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         &[
             "config",
             "ingo",
+            "moment",
             "problem",
             "retry",
             "secret",
@@ -43,7 +45,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "traceparent",
         ],
     ),
-    ("journal", &["clock", "config", "ingo"]),
+    ("journal", &["clock", "config", "ingo", "moment"]),
     (
         "listener",
         &["bounds", "config", "framing", "lifecycle", "tls"],
@@ -92,6 +94,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "journal",
             "lifecycle",
             "listener",
+            "moment",
             "problem",
             "telemetry",
             "upstream",

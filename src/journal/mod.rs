@@ -7,7 +7,6 @@
 mod appender;
 mod error;
 mod ledger;
-mod moment;
 mod queue;
 mod record;
 mod settle;
@@ -27,7 +26,6 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-pub(crate) use self::moment::rfc3339;
 use self::{
     appender::Appender,
     queue::Entry,

@@ -8,8 +8,8 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::moment::rfc3339;
 use crate::ingo::{Route, is_success};
+use crate::moment::rfc3339;
 
 /// The version of the records that are written, and the only one that is read.
 const VERSION: u8 = 1;

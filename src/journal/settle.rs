@@ -16,7 +16,8 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{Event, Ledger, Outcome, Record, ledger::read_records, moment::rfc3339};
+use super::{Event, Ledger, Outcome, Record, ledger::read_records};
+use crate::moment::rfc3339;
 
 /// The longest deadline that a route can be given: what began longer ago is not in flight any more.
 const LONGEST_EXCHANGE: Duration = Duration::from_secs(600);

@@ -7,10 +7,11 @@
 //! `debug` Pingora prints request headers, and with them signatures.
 
 use std::{
-    fmt,
+    cell::RefCell,
+    fmt::{self, Write as _},
     io::{self, IsTerminal as _},
     sync::{LazyLock, OnceLock},
-    time::Instant,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use serde::Serialize;
@@ -23,11 +24,7 @@ use tracing_log::NormalizeEvent as _;
 use tracing_subscriber::{
     EnvFilter, Layer, Registry,
     filter::{FilterExt as _, filter_fn},
-    fmt::{
-        FmtContext, FormatEvent, FormatFields,
-        format::Writer,
-        time::{FormatTime as _, SystemTime as Rfc3339},
-    },
+    fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
     layer::SubscriberExt as _,
     registry::LookupSpan,
     reload,
@@ -35,7 +32,7 @@ use tracing_subscriber::{
 
 use super::batched::Batched;
 use super::limiter::{LEFT_OUT, LeftOut, Limiter, Limiting, left_out_before};
-use crate::config::LogFormat;
+use crate::{config::LogFormat, moment::rfc3339};
 
 /// Modules of this program; everything else is foreign and capped.
 const OWN: &str = "ingo_signing_proxy";
@@ -184,9 +181,7 @@ where
     ) -> fmt::Result {
         let mut line = Line(Vec::with_capacity(USUAL_LINE));
         line.begin("time");
-        line.0.push(b'"');
-        Rfc3339.format_time(&mut Writer::new(&mut line))?;
-        line.0.push(b'"');
+        line.moment(SystemTime::now());
         // What comes over from `log` carries its origin apart from the event's own metadata.
         let over_from_log = event.normalized_metadata();
         let metadata = over_from_log.as_ref().unwrap_or_else(|| event.metadata());
@@ -203,6 +198,9 @@ where
 
 /// Bytes of an access line, about.
 const USUAL_LINE: usize = 1024;
+
+/// Seconds up to here have all their nanoseconds in a double.
+const LONGEST_EXACT: f64 = 1e6;
 
 /// A JSON object that is being written, as text.
 struct Line(Vec<u8>);
@@ -230,17 +228,89 @@ impl Line {
         let _infallible = serde_json::to_writer(&mut self.0, value);
     }
 
+    /// A moment to the microsecond (RFC 3339), in UTC.
+    fn moment(&mut self, at: SystemTime) {
+        thread_local! {
+            /// A second and its text up to the point: of a second's lines all but the first have the same.
+            static SECOND: RefCell<(Duration, String)> = const { RefCell::new((Duration::MAX, String::new())) };
+        }
+        let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let whole = Duration::from_secs(since.as_secs());
+        SECOND.with_borrow_mut(|(of, text)| {
+            if *of != whole {
+                *text = rfc3339(at);
+                text.truncate("YYYY-MM-DDThh:mm:ss".len());
+                *of = whole;
+            }
+            self.0.push(b'"');
+            self.0.extend_from_slice(text.as_bytes());
+        });
+        self.0.push(b'.');
+        self.digits::<6>(since.subsec_micros().into());
+        self.0.extend_from_slice(b"Z\"");
+    }
+
+    /// The last `N` digits of a number.
+    fn digits<const N: usize>(&mut self, mut number: u64) {
+        let mut digits = [b'0'; N];
+        for digit in digits.iter_mut().rev() {
+            *digit = b'0' + (number % 10) as u8;
+            number /= 10;
+        }
+        self.0.extend_from_slice(&digits);
+    }
+
+    /// A duration in seconds, to the last nanosecond that it has.
+    fn nanoseconds(&mut self, nanoseconds: u64) {
+        let (seconds, rest) = (nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000);
+        match seconds {
+            // As of nearly all: the machinery of `write!` costs more than the rest of this.
+            0..=9 => self.0.push(b'0' + seconds as u8),
+            _ => drop(write!(self, "{seconds}")),
+        }
+        self.0.push(b'.');
+        self.digits::<9>(rest);
+        // One digit stays behind the point.
+        let zeros = self
+            .0
+            .iter()
+            .rev()
+            .take(8)
+            .take_while(|d| **d == b'0')
+            .count();
+        self.0.truncate(self.0.len() - zeros);
+    }
+
+    fn text(&mut self, field: &Field, write: impl FnOnce(&mut Escaped<'_>) -> fmt::Result) {
+        if is_told(field) {
+            self.begin(field.name());
+            self.0.push(b'"');
+            // Nothing fails that writes to memory.
+            let _infallible = write(&mut Escaped(&mut self.0));
+            self.0.push(b'"');
+        }
+    }
+
     fn field<T: Serialize + ?Sized>(&mut self, field: &Field, value: &T) {
-        // The origin of what comes over from `log` was told as our own fields already.
-        if !field.name().starts_with("log.") {
+        if is_told(field) {
             self.put(field.name(), value);
         }
     }
 }
 
+/// The origin of what comes over from `log` was told as our own fields already.
+fn is_told(field: &Field) -> bool {
+    !field.name().starts_with("log.")
+}
+
 impl Visit for Line {
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.field(field, &value);
+        if field.name().ends_with("seconds") && (0.0..LONGEST_EXACT).contains(&value) {
+            self.begin(field.name());
+            self.nanoseconds((value * 1e9).round() as u64);
+        } else {
+            self.field(field, &value);
+        }
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
@@ -256,10 +326,84 @@ impl Visit for Line {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.field(field, value);
+        self.text(field, |text| text.write_str(value));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.field(field, &format!("{value:?}"));
+        self.text(field, |text| write!(text, "{value:?}"));
+    }
+}
+
+/// Text within a JSON string.
+struct Escaped<'l>(&'l mut Vec<u8>);
+
+impl fmt::Write for Escaped<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if text.bytes().all(|b| b >= b' ' && b != b'"' && b != b'\\') {
+            self.0.extend_from_slice(text.as_bytes());
+        } else {
+            let quoted = serde_json::to_string(text).map_err(|_| fmt::Error)?;
+            self.0
+                .extend_from_slice(&quoted.as_bytes()[1..quoted.len() - 1]);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn seconds_are_written_as_the_number_that_they_are(nanoseconds in 0_u64..1_000_000_000_000_000) {
+            let mut line = Line(Vec::new());
+            line.nanoseconds(nanoseconds);
+            let text = String::from_utf8(line.0).expect("digits");
+            let read: f64 = text.parse().expect("a number");
+            let seconds = Duration::from_nanos(nanoseconds).as_secs_f64();
+            prop_assert!(serde_json::from_str::<f64>(&text).is_ok(), "{}", text);
+            prop_assert_eq!(read, seconds, "{}", text);
+        }
+
+        #[test]
+        fn what_is_shown_stands_in_its_string_as_it_is(pieces in prop::collection::vec(any::<String>(), 0..4)) {
+            let mut text = Vec::from(b"\"");
+            for piece in &pieces {
+                Escaped(&mut text).write_str(piece).expect("written to memory");
+            }
+            text.push(b'"');
+            let read: String = serde_json::from_slice(&text).expect("one string");
+            prop_assert_eq!(read, pieces.concat());
+        }
+    }
+
+    #[test]
+    fn a_moment_is_told_to_the_microsecond_also_across_seconds() {
+        for (micros, text) in [
+            (0, "1970-01-01T00:00:00.000000Z"),
+            (951_782_399_999_999, "2000-02-28T23:59:59.999999Z"),
+            (951_782_400_000_001, "2000-02-29T00:00:00.000001Z"),
+        ] {
+            let mut line = Line(Vec::new());
+            line.moment(UNIX_EPOCH + Duration::from_micros(micros));
+            assert_eq!(String::from_utf8(line.0), Ok(format!("\"{text}\"")));
+        }
+    }
+
+    #[test]
+    fn whole_seconds_keep_one_digit_behind_the_point() {
+        for (nanoseconds, text) in [
+            (0, "0.0"),
+            (1, "0.000000001"),
+            (2_500_000_000, "2.5"),
+            (7_000_000_000, "7.0"),
+        ] {
+            let mut line = Line(Vec::new());
+            line.nanoseconds(nanoseconds);
+            assert_eq!(line.0, text.as_bytes());
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use crate::{
-    journal::rfc3339,
+    moment::rfc3339,
     telemetry::{Quantile, Spread},
 };
 
