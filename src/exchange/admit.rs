@@ -177,8 +177,10 @@ fn method_not_allowed() -> Rejection {
 /// Authority, if there is one, and path with query: we are the origin server's gateway, so an absolute-form target goes up in
 /// origin-form (RFC 9112 §3.2.1 and §3.2.2).
 fn split_target(target: &[u8]) -> (Option<&[u8]>, &[u8]) {
-    let scheme_end = target.windows(3).position(|w| w == b"://");
-    let Some(scheme_end) = scheme_end.filter(|_| !target.starts_with(b"/")) else {
+    if target.starts_with(b"/") {
+        return (None, target);
+    }
+    let Some(scheme_end) = target.windows(3).position(|w| w == b"://") else {
         return (None, target);
     };
     let after = &target[scheme_end + 3..];

@@ -2,7 +2,7 @@
 //!
 //! It is signed after a connection is there, so that its date is that of its first byte. What follows it is not decided here.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use http::{HeaderValue, StatusCode};
 use pingora::{ErrorType, OrErr as _, http::RequestHeader};
@@ -18,15 +18,13 @@ use super::{
 };
 use crate::{
     credentials::Credential,
-    ingo::{
-        Diagnosis, Facts, KongRefusal, Route, check_json, diagnosis, facts::Reason, is_success,
-    },
+    ingo::{Diagnosis, Facts, KongRefusal, Route, check_json, diagnosis, is_success, json::Reason},
     journal::{self, Journal},
     problem::Code,
     retry::{Ended, Refusal},
     signing::Unsigned,
     telemetry::{Phase, TENANT, Trail},
-    upstream::{Answer, Connection, Failure, Freshness, NotConnected},
+    upstream::{Answer, Connection, Failure, Freshness, NotConnected, Outgoing},
 };
 
 /// What we say we are (RFC 9110 §10.1.5).
@@ -106,7 +104,7 @@ impl Proxy {
         keyed: &mut Keyed<'_>,
         patience: &Patience,
         trail: &mut Trail,
-    ) -> Result<Received, Missed> {
+    ) -> Result<Box<Received>, Missed> {
         let destination = keyed.admitted.destination;
         let upstream = &destination.upstream;
         let finish = trail.progress.written;
@@ -115,9 +113,12 @@ impl Proxy {
         }
         self.keep_pace(patience, finish, trail).await?;
         let freshness = Freshness::of(destination.route.class());
-        let connecting = upstream.connect(freshness, &mut trail.progress);
+        // What is large is pinned where it is: an `async fn` holds what it is given twice.
         let connection = patience
-            .wait(finish, connecting)
+            .wait(
+                finish,
+                pin!(upstream.connect(freshness, &mut trail.progress)),
+            )
             .await
             .map_err(lost)?
             .map_err(|failure| not_connected(failure, upstream.name()))?;
@@ -138,7 +139,7 @@ impl Proxy {
         connection: Connection<'_>,
         patience: &Patience,
         trail: &mut Trail,
-    ) -> Result<Received, Missed> {
+    ) -> Result<Box<Received>, Missed> {
         let destination = keyed.admitted.destination;
         let upstream = &destination.upstream;
         if patience.left().is_zero() {
@@ -155,17 +156,22 @@ impl Proxy {
         let limit = patience
             .deadline
             .min(Instant::now() + destination.attempt_timeout);
-        let body = keyed.body.bytes.clone();
-        let sending = upstream.send(
-            connection,
+        let outgoing = Outgoing {
             request,
-            body,
-            limit,
-            &mut keyed.body.memory,
-            &mut trail.progress,
-        );
+            body: keyed.body.bytes.clone(),
+            asked_for: &self.passed,
+        };
         let answer = patience
-            .finish(limit, sending)
+            .finish(
+                limit,
+                pin!(upstream.send(
+                    connection,
+                    outgoing,
+                    limit,
+                    &mut keyed.body.memory,
+                    &mut trail.progress,
+                )),
+            )
             .await
             .ok_or(Missed::TimedOut)?
             .map_err(Missed::Unanswered)?;
@@ -190,12 +196,13 @@ impl Proxy {
         let status = facts.status.as_deref();
         let diagnosis = Diagnosis::of(answer.status.as_u16(), &answer.body, status, sent);
         let refusal = self.remedied(keyed, &answer, skew, &used);
-        Ok(Received {
+        // Boxed, because it goes through many hands.
+        Ok(Box::new(Received {
             answer,
             facts,
             refusal,
             diagnosis,
-        })
+        }))
     }
 
     /// Where money moves, what is about to be sent stands in the journal before its first byte is written.
@@ -309,13 +316,16 @@ impl Proxy {
             destination.upstream.corrected(self.clock.now()),
         );
         request.append_header("Host", destination.upstream.authority())?;
-        request.append_header("X-Date", signed.x_date.as_str())?;
-        request.append_header("Content-Type", signed.content_type)?;
+        request.append_header("X-Date", signed.x_date)?;
+        request.append_header(
+            "Content-Type",
+            HeaderValue::from_static(signed.content_type),
+        )?;
         request.append_header("Content-sha512", signed.content_sha512)?;
         request.append_header("Content-Length", signed.content_length)?;
-        request.append_header("Authorization", sensitive(&signed.authorization)?)?;
+        request.append_header("Authorization", sensitive(signed.authorization)?)?;
         request.append_header("Idempotency-Key", &keyed.key)?;
-        request.append_header("User-Agent", USER_AGENT)?;
+        request.append_header("User-Agent", HeaderValue::from_static(USER_AGENT))?;
         if destination.route == Route::Banking
             && let Some(api_key) = self.rotation.api_key()
         {
@@ -336,15 +346,15 @@ fn proves_acceptance(status: StatusCode) -> bool {
 }
 
 /// A value that debug output hides.
-fn sensitive(value: &str) -> pingora::Result<HeaderValue> {
-    let mut value = HeaderValue::from_str(value)
+fn sensitive(value: String) -> pingora::Result<HeaderValue> {
+    let mut value = HeaderValue::try_from(value)
         .or_err(ErrorType::InvalidHTTPHeader, "building Authorization")?;
     value.set_sensitive(true);
     Ok(value)
 }
 
 /// How an attempt that stands in the journal ended there.
-fn journal_end(result: &Result<Received, Missed>) -> journal::Ended {
+fn journal_end(result: &Result<Box<Received>, Missed>) -> journal::Ended {
     match result {
         Ok(received) => journal::Ended::Answered {
             http_status: received.answer.status.as_u16(),

@@ -35,7 +35,7 @@ impl Proxy {
         turn: &mut Option<Turn>,
         patience: &Patience,
         trail: &mut Trail,
-    ) -> Result<Received, Rejection> {
+    ) -> Result<Box<Received>, Rejection> {
         let place = self.join_line(keyed)?;
         let _served = match &place {
             None => None,
@@ -62,18 +62,17 @@ impl Proxy {
     /// brings none, the caller gets what there is.
     async fn refreshed(
         &self,
-        received: Received,
+        received: Box<Received>,
         keyed: &mut Keyed<'_>,
         patience: &Patience,
         trail: &mut Trail,
-    ) -> Received {
+    ) -> Box<Received> {
         /// An expired one cannot get worse by waiting, and its caller waits.
         const SHORTEST: Duration = Duration::from_secs(1);
         let destination = keyed.admitted.destination;
-        let left = self.url_left(destination, &received);
-        let stale = left.filter(|left| {
-            let below = destination.refresh_url_below;
-            below.is_some_and(|below| *left < below)
+        let stale = destination.refresh_url_below.and_then(|below| {
+            let left = self.url_left(destination, &received);
+            left.filter(|left| *left < below)
         });
         let Some(left) = stale.filter(|_| !patience.caller_is_gone()) else {
             return received;
@@ -82,7 +81,8 @@ impl Proxy {
             return received;
         }
         let hurried = patience.at_most((left / 4).max(SHORTEST));
-        let (result, ended) = self.counted(keyed, &hurried, trail).await;
+        // Boxed, because it is rare.
+        let (result, ended) = Box::pin(self.counted(keyed, &hurried, trail)).await;
         if ended.is_some() {
             self.metrics.retried(destination.route, Reason::UrlLife);
         }
@@ -98,6 +98,9 @@ impl Proxy {
         destination: &Destination,
         received: &Received,
     ) -> Option<Duration> {
+        if !received.facts.has_authorized_url {
+            return None;
+        }
         let now = destination.upstream.upstreams_time(self.clock.now());
         let age = received.answer.head_at.elapsed();
         received.facts.authorized_url_left(age, now)
@@ -127,7 +130,7 @@ impl Proxy {
         keyed: &mut Keyed<'_>,
         patience: &Patience,
         trail: &mut Trail,
-    ) -> Result<Received, Rejection> {
+    ) -> Result<Box<Received>, Rejection> {
         let destination = keyed.admitted.destination;
         let (route, class) = (destination.route, keyed.class());
         let upstream = &destination.upstream;
@@ -173,7 +176,7 @@ impl Proxy {
         keyed: &mut Keyed<'_>,
         patience: &Patience,
         trail: &mut Trail,
-    ) -> (Result<Received, Missed>, Option<Ended>) {
+    ) -> (Result<Box<Received>, Missed>, Option<Ended>) {
         let destination = keyed.admitted.destination;
         trail.begin_attempt();
         let result = self.attempt(keyed, patience, trail).await;
@@ -193,7 +196,7 @@ impl Proxy {
 /// The best that was had so far, for the caller.
 #[derive(Default)]
 struct Best {
-    answer: Option<Received>,
+    answer: Option<Box<Received>>,
     written: Option<Missed>,
     unwritten: Option<Missed>,
 }
@@ -201,7 +204,7 @@ struct Best {
 impl Best {
     /// What was written last counts: an answer to an earlier attempt does not speak for a later one that was written and
     /// lost. Where money moves, neither does an answer to a later one that failed: the lost one may have done it.
-    fn take(&mut self, result: Result<Received, Missed>, class: Class) {
+    fn take(&mut self, result: Result<Box<Received>, Missed>, class: Class) {
         match result {
             Ok(received)
                 if class.moves_money() && self.written.is_some() && !received.is_success() => {}
@@ -214,7 +217,7 @@ impl Best {
         }
     }
 
-    fn into_result(self, keyed: &Keyed<'_>, trail: &Trail) -> Result<Received, Rejection> {
+    fn into_result(self, keyed: &Keyed<'_>, trail: &Trail) -> Result<Box<Received>, Rejection> {
         if let Some(received) = self.answer {
             return Ok(received);
         }

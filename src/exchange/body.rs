@@ -11,7 +11,11 @@ use tokio::time::{Instant, timeout_at};
 use super::{Proxy, Rejection, admit::Admitted, session::guards_refusal};
 use crate::{
     bounds::{Parts, Reservation},
-    ingo::{Facts, Identity},
+    ingo::{
+        Facts, Identity, Members,
+        contract::{self, Finding},
+        is_asked_for,
+    },
     problem::Code,
     telemetry::{Phase, Trail},
 };
@@ -23,6 +27,8 @@ pub(super) struct Body {
     pub(super) bytes: Bytes,
     /// By what Ingo recognises a repeat, where the body tells (protocol.md §4).
     pub(super) identity: Identity,
+    /// What it breaks of Ingo's documents, where the route says that this is looked at.
+    pub(super) findings: Vec<Finding>,
     /// Whether it names a `host_uri`, which Ingo may refuse with 401 as well.
     pub(super) has_host_uri: bool,
     /// The memory they are accounted with.
@@ -47,15 +53,18 @@ impl Proxy {
         let bytes = within(limit, self.collect(session, &mut memory)).await??;
         trail.progress.stopwatch.enter(Phase::Validate);
         trail.request_bytes = bytes.len();
-        let facts = Facts::of_json(&bytes)
+        let members = Members::of_json(&bytes, is_asked_for)
             .map_err(|not| Rejection::unsent(Code::BodyNotJson, not.to_string()))?;
+        let facts = Facts::of(&members);
+        let findings = (admitted.destination.validation.as_ref())
+            .map(|validation| contract::check_members(&members, validation.profile));
         trail.participant_unique_id1 =
             (!facts.participant_unique_id1.is_empty()).then(|| told(&facts.participant_unique_id1));
-        let identity = facts.identity(admitted.destination.route);
         Ok(Body {
-            bytes,
             has_host_uri: facts.has_host_uri,
-            identity,
+            identity: facts.identity(admitted.destination.route),
+            bytes,
+            findings: findings.unwrap_or_default(),
             memory,
         })
     }

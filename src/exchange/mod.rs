@@ -24,10 +24,14 @@ use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use http::HeaderName;
 use pingora::{http::ResponseHeader, protocols::http::ServerSession};
 use tokio::{sync::Semaphore, time::Instant};
 
-pub(crate) use self::{admit::check_browser, respond::refused_connection};
+pub(crate) use self::{
+    admit::check_browser,
+    respond::{passed, refused_connection},
+};
 use self::{attempt::Received, hosts::Hosts, keyed::Keyed, patience::Patience};
 pub(crate) use self::{keyed::KeySource, keys::Keys, pace::Pace};
 pub use self::{rejection::Rejection, session::ProxyApp};
@@ -58,6 +62,8 @@ pub struct Proxy {
     pub(crate) hosts: Hosts,
     /// Which further fields pass.
     pub(crate) headers: Headers,
+    /// Of Ingo's fields, those that pass.
+    pub(crate) passed: Vec<HeaderName>,
     /// The bounds of one exchange.
     pub(crate) limits: Limits,
     /// The bound of all bodies.
@@ -224,7 +230,7 @@ impl Proxy {
                 finding.remedy()
             );
         }
-        let (answer, facts) = (received.answer, received.facts);
+        let Received { answer, facts, .. } = *received;
         let head = self.answer(&answer, trail).map_err(|_| broken(trail))?;
         Ok(Reply {
             head,

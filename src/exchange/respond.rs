@@ -3,17 +3,19 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use http::{HeaderName, StatusCode, header};
-use pingora::http::ResponseHeader;
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use pingora::{ErrorType, OrErr as _, http::ResponseHeader};
 use serde::Serialize;
 
 use super::{Proxy, Rejection, body::overloaded, rejection::Invalid};
 use crate::{
-    ingo::contract::Finding, listener::Refusal, problem::Code, telemetry::Trail, upstream::Answer,
+    config::Headers, ingo::contract::Finding, listener::Refusal, problem::Code, telemetry::Trail,
+    upstream::Answer,
 };
 
 /// This proxy's name in `Proxy-Status` (RFC 9209 §2) and in problem types.
 const NAME: &str = "ingo-signing-proxy";
+const AT_THE_FIRST_ATTEMPT: &str = "ingo-signing-proxy; attempts=1";
 
 /// Of Ingo's fields, these reach the caller, and those that `headers.to_caller` names.
 const PASSED: [HeaderName; 6] = [
@@ -52,6 +54,11 @@ struct Envelope {
     time: f64,
 }
 
+/// Those of Ingo's fields that reach the caller.
+pub(crate) fn passed(headers: &Headers) -> Vec<HeaderName> {
+    PASSED.iter().chain(&headers.to_caller).cloned().collect()
+}
+
 impl Proxy {
     /// Ingo's answer as the caller gets it: status and body as they are.
     pub(super) fn answer(
@@ -60,10 +67,8 @@ impl Proxy {
         trail: &Trail,
     ) -> pingora::Result<Box<ResponseHeader>> {
         let mut head = ResponseHeader::build(answer.status, Some(12))?;
-        for name in PASSED.iter().chain(&self.headers.to_caller) {
-            for value in answer.headers.get_all(name) {
-                head.append_header(name.clone(), value)?;
-            }
+        for (name, value) in &answer.passed {
+            head.append_header(name, value)?;
         }
         finish(&mut head, answer.body.len(), trail, None)?;
         Ok(Box::new(head))
@@ -144,6 +149,27 @@ fn finish(
     trail: &Trail,
     code: Option<Code>,
 ) -> pingora::Result<()> {
+    head.insert_header("Proxy-Status", proxy_status(trail, code)?)?;
+    head.insert_header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))?;
+    if let Some(key) = &trail.idempotency_key {
+        head.insert_header("Idempotency-Key", key.as_str())?;
+    }
+    // RFC 9110 §8.6: a 204 has none, and a 304's would be that of a body it does not have.
+    if !matches!(
+        head.status,
+        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+    ) {
+        head.insert_header(header::CONTENT_LENGTH, HeaderValue::from(length))?;
+    }
+    Ok(())
+}
+
+/// RFC 9209.
+fn proxy_status(trail: &Trail, code: Option<Code>) -> pingora::Result<HeaderValue> {
+    if let (1, None, None) = (trail.attempts, code, trail.diagnosis) {
+        // As nearly all are.
+        return Ok(HeaderValue::from_static(AT_THE_FIRST_ATTEMPT));
+    }
     let mut status = format!("{NAME}; attempts={}", trail.attempts);
     if let Some(code) = code {
         status.push_str("; error=");
@@ -153,19 +179,7 @@ fn finish(
         status.push_str("; diagnosis=");
         status.push_str(diagnosis.as_str());
     }
-    head.insert_header("Proxy-Status", status)?;
-    head.insert_header(header::CACHE_CONTROL, "no-store")?;
-    if let Some(key) = &trail.idempotency_key {
-        head.insert_header("Idempotency-Key", key.as_str())?;
-    }
-    // RFC 9110 §8.6: a 204 has none, and a 304's would be that of a body it does not have.
-    if !matches!(
-        head.status,
-        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
-    ) {
-        head.insert_header(header::CONTENT_LENGTH, length.to_string())?;
-    }
-    Ok(())
+    HeaderValue::try_from(status).or_err(ErrorType::InvalidHTTPHeader, "building Proxy-Status")
 }
 
 /// A whole answer for a connection of which no request was read, and its code; `None` where nothing can be answered.

@@ -94,7 +94,14 @@ impl HttpServerApp for ProxyApp {
             .ok()?;
         // Nothing is left to answer with here; the connection is closed. Boxed, so that a connection that idles does not hold room
         // for an answer.
-        let replied = AssertUnwindSafe(Box::pin(proxy.reply(session, reply, trail)));
+        let replied = AssertUnwindSafe(Box::pin(async {
+            let written = proxy.reply(&mut session, reply, &mut trail).await;
+            if written {
+                release(session).await
+            } else {
+                None
+            }
+        }));
         replied.catch_unwind().await.unwrap_or_else(|_panic| {
             proxy.metrics.panicked();
             None
@@ -217,13 +224,8 @@ impl Proxy {
         self.limits.inbound_idle_timeout.as_secs().max(1)
     }
 
-    /// Writes the answer, tells of the exchange, and gives the connection back where it can be used again.
-    async fn reply(
-        &self,
-        mut session: ServerSession,
-        reply: Reply,
-        mut trail: Trail,
-    ) -> Option<ReusedHttpStream> {
+    /// Writes the answer and tells of the exchange. Whether all of it was written.
+    async fn reply(&self, session: &mut ServerSession, reply: Reply, trail: &mut Trail) -> bool {
         trail.progress.stopwatch.enter(Phase::WriteAnswer);
         if self.lifecycle.stage() != Stage::Serving {
             session.set_keepalive(None);
@@ -248,20 +250,29 @@ impl Proxy {
         }
         trail.progress.stopwatch.stop();
         trail.end(&ending, &self.metrics);
-        self.tracer.tell(&trail, &ending);
-        drop(_held);
-        if !written {
-            return None;
-        }
-        if session.get_keepalive().is_none() {
-            // Boxed, because it is rare and every exchange's future would be larger by it.
-            Box::pin(linger(session)).await;
-            return None;
-        }
-        let settings = HttpPersistentSettings::for_session(&session);
-        let reusable = session.finish().await.ok()??;
-        Some(ReusedHttpStream::from_reusable_stream(reusable, settings))
+        self.tracer.tell(trail, &ending);
+        written
     }
+}
+
+/// Gives back a connection whose exchange is over, where it can be used again; otherwise ends it.
+async fn release(session: ServerSession) -> Option<ReusedHttpStream> {
+    if session.get_keepalive().is_none() {
+        // Boxed, because it is rare and every exchange's future would be larger by it.
+        Box::pin(linger(session)).await;
+        return None;
+    }
+    let settings = HttpPersistentSettings::for_session(&session);
+    let reusable = match session {
+        // As `finish` does, without room for what other kinds of sessions need.
+        ServerSession::H1(mut http1) => {
+            http1.finish_body().await.ok()?;
+            http1.reuse().await
+        }
+        other => Box::pin(other.finish()).await,
+    };
+    let reusable = reusable.ok()??;
+    Some(ReusedHttpStream::from_reusable_stream(reusable, settings))
 }
 
 /// Ends a connection, or an HTTP/2 stream, so that the caller can read what was written to it.

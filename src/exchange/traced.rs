@@ -72,7 +72,7 @@ impl Proxy {
 
 /// How an attempt ended, for its span.
 pub(super) fn attempt_end(
-    result: &Result<Received, Missed>,
+    result: &Result<Box<Received>, Missed>,
     destination: &Destination,
 ) -> AttemptEnd {
     let (host, port) = destination.upstream.host_and_port();

@@ -4,24 +4,24 @@
 //! bytes go on as they came.
 
 use super::{Proxy, Rejection, admit::Admitted, body::Body, rejection::Invalid};
-use crate::{ingo::contract, problem::Code, telemetry::Trail};
+use crate::{problem::Code, telemetry::Trail};
 
 /// A body that may go to Ingo.
 #[derive(Debug)]
 pub(super) struct Validated(pub(super) Body);
 
 impl Proxy {
-    /// Checks the body's fields, where the route says so.
+    /// Acts on what was found in the body's fields, where the route says so.
     pub(super) fn validate(
         &self,
         admitted: &Admitted<'_>,
-        body: Body,
+        mut body: Body,
         trail: &Trail,
     ) -> Result<Validated, Rejection> {
         let Some(validation) = admitted.destination.validation else {
             return Ok(Validated(body));
         };
-        let findings = contract::check(&body.bytes, validation.profile);
+        let findings = std::mem::take(&mut body.findings);
         if findings.is_empty() {
             return Ok(Validated(body));
         }

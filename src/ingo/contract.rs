@@ -4,12 +4,9 @@
 //! only. Unknown fields are nobody's business: Ingo adds fields over time. A body is read once, no tree is built of it, and a
 //! finding names a field and a rule, never a value.
 
-use std::{borrow::Cow, fmt};
+use std::fmt;
 
-use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
-use serde_json::value::RawValue;
-
-use super::facts::Name;
+use super::json::{Members, text};
 
 /// Which of Ingo's documents is gone by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -237,18 +234,25 @@ const STATES: [&str; 62] = [
     "SD", "TN", "TX", "UT", "VT", "VI", "VA", "WA", "WV", "WI", "WY", "AA", "AE", "AP",
 ];
 
-/// What the body of a Create Session breaks, in the order of the document; nothing where it is well. `body` is JSON.
+/// Whether a member of a body is one that is checked.
+pub(super) fn is_asked_for(name: &[u8]) -> bool {
+    position(TOP, name).is_some()
+}
+
+/// What the body of a Create Session breaks, in the order of the document; nothing where it is well.
 pub fn check(body: &[u8], profile: Profile) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let object = Object {
-        fields: TOP,
+    check_members(
+        &Members::of_json(body, is_asked_for).unwrap_or_default(),
         profile,
-        findings: &mut findings,
-    };
-    // JSON is UTF-8 (RFC 8259 §8.1): looked at once, and not in each string.
-    let text = std::str::from_utf8(body).unwrap_or_default();
-    let read = serde_json::Deserializer::from_str(text).deserialize_map(object);
-    if read.is_err() {
+    )
+}
+
+/// As [`check`], of a body of which the members are here: at least those that [`is_asked_for`](super::is_asked_for).
+pub fn check_members(members: &Members<'_>, profile: Profile) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if members.are_of_an_object {
+        check_object(TOP, members, profile, &mut findings);
+    } else {
         findings.push(Finding {
             field: "body",
             rule: Rule::Object,
@@ -264,57 +268,45 @@ pub fn check(body: &[u8], profile: Profile) -> Vec<Finding> {
     findings
 }
 
-/// Walks the members of an object once.
-struct Object<'f> {
-    fields: &'static [Field],
-    profile: Profile,
-    findings: &'f mut Vec<Finding>,
+fn position(fields: &[Field], name: &[u8]) -> Option<usize> {
+    fields
+        .iter()
+        .position(|field| field.name.as_bytes() == name)
 }
 
-impl<'de> Visitor<'de> for Object<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
+fn check_object(
+    fields: &'static [Field],
+    members: &Members<'_>,
+    profile: Profile,
+    findings: &mut Vec<Finding>,
+) {
+    let mut seen = [false; 16];
+    let mut given = [false; 16];
+    let mut repeated = [false; 16];
+    for (name, json) in members.iter() {
+        let Some(index) = position(fields, name) else {
+            continue;
+        };
+        let field = &fields[index];
+        if seen[index] {
+            // Told once, however often: a body must not decide how much is said of it.
+            if !std::mem::replace(&mut repeated[index], true) {
+                findings.push(field.breaks(Rule::Repeated));
+            }
+            continue;
+        }
+        seen[index] = true;
+        given[index] = field.check(json, profile, findings);
     }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let mut seen = [false; 16];
-        let mut given = [false; 16];
-        let mut repeated = [false; 16];
-        while let Some(name) = map.next_key_seed(Name)? {
-            let known = self
-                .fields
-                .iter()
-                .position(|field| field.name.as_bytes() == name);
-            let Some(index) = known else {
-                map.next_value::<IgnoredAny>()?;
-                continue;
-            };
-            let field = &self.fields[index];
-            // Its text, because a number may be larger than any that can be held.
-            let value: &RawValue = map.next_value()?;
-            if seen[index] {
-                // Told once, however often: a body must not decide how much is said of it.
-                if !std::mem::replace(&mut repeated[index], true) {
-                    self.findings.push(field.breaks(Rule::Repeated));
-                }
-                continue;
-            }
-            seen[index] = true;
-            given[index] = field.check(value.get(), self.profile, self.findings);
+    for (field, given) in fields.iter().zip(given) {
+        let required = match field.required {
+            Required::Yes => true,
+            Required::InOlder => profile == Profile::Older,
+            Required::No => false,
+        };
+        if required && !given {
+            findings.push(field.breaks(Rule::Required));
         }
-        for (field, given) in self.fields.iter().zip(given) {
-            let required = match field.required {
-                Required::Yes => true,
-                Required::InOlder => self.profile == Profile::Older,
-                Required::No => false,
-            };
-            if required && !given {
-                self.findings.push(field.breaks(Rule::Required));
-            }
-        }
-        Ok(())
     }
 }
 
@@ -337,13 +329,10 @@ impl Field {
             return false;
         }
         if self.form == Form::Recipient {
-            let mut deserializer = serde_json::Deserializer::from_str(json);
-            let object = Object {
-                fields: RECIPIENT,
-                profile,
-                findings,
-            };
-            if deserializer.deserialize_map(object).is_err() {
+            let members = Members::of_value(json, |name| position(RECIPIENT, name).is_some());
+            if members.are_of_an_object {
+                check_object(RECIPIENT, &members, profile, findings);
+            } else {
                 findings.push(self.breaks(Rule::Object));
             }
             return true;
@@ -353,10 +342,11 @@ impl Field {
             return true;
         }
         // A lone surrogate is grammatical and no text: what Ingo makes of it is Ingo's affair.
-        let Ok(text) = serde_json::from_str::<Cow<'_, str>>(json) else {
+        let Some(text) = text(json) else {
             return true;
         };
-        if text.chars().count() > self.longest {
+        // No text has more characters than bytes.
+        if text.len() > self.longest && text.chars().count() > self.longest {
             findings.push(self.breaks(Rule::Length));
         } else if let Some(rule) = self.form.broken_by(&text) {
             findings.push(self.breaks(rule));

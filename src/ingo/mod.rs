@@ -8,6 +8,7 @@ pub(crate) mod bodies;
 pub mod contract;
 pub mod diagnosis;
 pub mod facts;
+pub mod json;
 pub mod kong;
 mod moment;
 pub mod product;
@@ -16,7 +17,13 @@ pub mod session;
 pub mod status;
 
 pub use diagnosis::Diagnosis;
-pub use facts::{Facts, Identity, NotJson, check_json, is_success};
+pub use facts::{Facts, Identity, is_success};
+pub use json::{Members, NotJson, check_json};
 pub use kong::KongRefusal;
 pub use product::{Environment, Product};
 pub use route::{Class, Pattern, Route};
+
+/// Whether a member at the top of a body is one that something here reads.
+pub fn is_asked_for(name: &[u8]) -> bool {
+    facts::is_asked_for(name) || contract::is_asked_for(name)
+}

@@ -5,20 +5,24 @@ use std::time::{Duration, SystemTime};
 /// A moment as RFC 3339 has it, or without its offset: the names of Ingo's members say that it is UTC. Fractions of a second are
 /// dropped.
 pub(super) fn utc(text: &str) -> Option<SystemTime> {
-    let (date, time) = text.split_once(['T', 't', ' '])?;
-    let [year, month, day] = numbers(date, '-', [4, 2, 2])?;
-    let zone = time.find(['Z', 'z', '+', '-']).unwrap_or(time.len());
-    let (time, zone) = time.split_at(zone);
-    let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
-    let [hour, minute, second] = numbers(time, ':', [2, 2, 2])?;
-    let plain = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let (date, time) = text.split_at_checked("YYYY-MM-DD".len())?;
+    let [year, month, day] = numbers(date, b'-', [4, 2, 2])?;
+    let time = time.strip_prefix(['T', 't', ' '])?;
+    let zone = time.bytes().position(|b| b"Zz+-".contains(&b));
+    let (time, zone) = time.split_at(zone.unwrap_or(time.len()));
+    let (time, fraction) = time.split_at_checked("hh:mm:ss".len())?;
+    let [hour, minute, second] = numbers(time, b':', [2, 2, 2])?;
+    let fraction_fits = match fraction.strip_prefix('.') {
+        Some(digits) => !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()),
+        None => fraction.is_empty(),
+    };
     let well = (1..=12).contains(&month)
         && (1..=31).contains(&day)
         && hour < 24
         && minute < 60
         // A leap second (RFC 3339 §5.6) is the next minute's first.
         && second <= 60
-        && plain(fraction);
+        && fraction_fits;
     if !well {
         return None;
     }
@@ -36,20 +40,26 @@ fn offset(zone: &str) -> Option<i64> {
         Some(b'+') => (1, &zone[1..]),
         Some(_) => (-1, &zone[1..]),
     };
-    let [hours, minutes] = numbers(rest, ':', [2, 2])?;
+    let [hours, minutes] = numbers(rest, b':', [2, 2])?;
     (hours < 24 && minutes < 60).then_some(sign * (hours * 60 + minutes) * 60)
 }
 
 /// Numbers of so many digits each, between `separator`s.
-fn numbers<const N: usize>(text: &str, separator: char, digits: [usize; N]) -> Option<[i64; N]> {
-    let mut parts = text.split(separator);
+fn numbers<const N: usize>(text: &str, separator: u8, digits: [usize; N]) -> Option<[i64; N]> {
+    let mut rest = text.as_bytes();
     let mut read = [0; N];
-    for (number, digits) in read.iter_mut().zip(digits) {
-        let part = parts.next()?;
-        let plain = part.len() == digits && part.bytes().all(|b| b.is_ascii_digit());
-        *number = plain.then(|| part.parse().ok()).flatten()?;
+    for (index, digits) in digits.into_iter().enumerate() {
+        if index > 0 {
+            rest = rest.strip_prefix(&[separator])?;
+        }
+        let (part, after) = rest.split_at_checked(digits)?;
+        for byte in part {
+            let digit = byte.is_ascii_digit().then(|| i64::from(byte - b'0'))?;
+            read[index] = 10 * read[index] + digit;
+        }
+        rest = after;
     }
-    parts.next().is_none().then_some(read)
+    rest.is_empty().then_some(read)
 }
 
 /// After Howard Hinnant's `days_from_civil`: years are counted from March, so that the leap day is a year's last.

@@ -7,6 +7,7 @@
 use std::{
     collections::VecDeque,
     io,
+    mem::MaybeUninit,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -80,6 +81,9 @@ struct Told {
 const FREE_HEAD: usize = 4 * 1024;
 /// What Pingora and the scanner hold for each byte of an incomplete head, measured: 97 KB for 31 KB.
 const HELD_PER_HEAD_BYTE: usize = 3;
+
+/// What is read at once, at least; from the stack, so that an idle connection holds none of it.
+const READ_AHEAD: usize = 16 * 1024;
 
 impl Guarded {
     pub(super) fn new(
@@ -165,6 +169,24 @@ impl Guarded {
         Ok(())
     }
 
+    /// Fills `buf`, and keeps what came beyond it: of a request that is somewhat larger than Pingora's buffer for a head, the rest
+    /// needs no second system call.
+    fn poll_read_ahead(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut ahead = [MaybeUninit::uninit(); READ_AHEAD];
+        let mut ahead = ReadBuf::uninit(&mut ahead);
+        ready!(Pin::new(&mut self.inner).poll_read(cx, &mut ahead))?;
+        let (now, later) = ahead
+            .filled()
+            .split_at(ahead.filled().len().min(buf.remaining()));
+        buf.put_slice(now);
+        self.peeked.extend_from_slice(later);
+        Poll::Ready(Ok(()))
+    }
+
     /// Lets the scanner read what was read; answers how much of it may be passed on.
     fn scan(&mut self, read: &[u8]) -> usize {
         let Some(scanner) = &mut self.scanner else {
@@ -233,12 +255,18 @@ impl AsyncRead for Guarded {
     ) -> Poll<io::Result<()>> {
         self.poll_head_bounds(cx)?;
         let before = buf.filled().len();
-        if self.peeked.is_empty() {
+        if self.peeked.is_empty() && buf.remaining() >= READ_AHEAD {
             ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
+        } else if self.peeked.is_empty() {
+            ready!(self.poll_read_ahead(cx, buf))?;
         } else {
             let n = self.peeked.len().min(buf.remaining());
             buf.put_slice(&self.peeked[..n]);
             self.peeked.advance(n);
+            if self.peeked.is_empty() {
+                // An idle connection must not hold the room that a busy one took.
+                self.peeked = BytesMut::new();
+            }
         }
         let passed = self.scan(&buf.filled()[before..]);
         let refused = passed < buf.filled().len() - before;

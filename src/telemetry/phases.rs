@@ -2,7 +2,7 @@
 
 use std::{
     future::poll_fn,
-    pin::pin,
+    pin::Pin,
     time::{Duration, Instant},
 };
 
@@ -60,8 +60,7 @@ impl Phase {
 }
 
 /// Does `doing`, and adds the time in which it could not go on to `waited`.
-pub async fn waits<F: Future>(doing: F, waited: &mut Duration) -> F::Output {
-    let mut doing = pin!(doing);
+pub async fn waits<F: Future>(mut doing: Pin<&mut F>, waited: &mut Duration) -> F::Output {
     let mut since: Option<Instant> = None;
     poll_fn(|context| {
         if let Some(since) = since.take() {
@@ -194,6 +193,8 @@ impl Stopwatch {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use super::*;
 
     #[test]
@@ -232,10 +233,11 @@ mod tests {
     #[tokio::test]
     async fn a_wait_is_the_time_in_which_nothing_could_be_done() {
         let mut waited = Duration::ZERO;
-        waits(async {}, &mut waited).await;
+        waits(pin!(async {}), &mut waited).await;
         assert_eq!(waited, Duration::ZERO);
         let (tell, told) = tokio::sync::oneshot::channel();
         let began = Instant::now();
+        let told = pin!(told);
         let waiting = waits(told, &mut waited);
         let telling = async {
             tokio::task::yield_now().await;

@@ -12,7 +12,8 @@ use tokio::{
 };
 
 use super::{
-    Answer, Failure, Freshness, NotConnected, Unreachable, Upstream, send::connect_failure,
+    Answer, Failure, Freshness, NotConnected, Outgoing, Unreachable, Upstream,
+    send::connect_failure,
 };
 use crate::{
     bounds::Memory,
@@ -94,8 +95,12 @@ impl Upstream {
             })?;
         let mut memory = Memory::new(2 * self.max_response_bytes).reserve();
         let limit = Instant::now() + request.limit;
-        let body = Bytes::from_static(request.body);
-        let sending = self.send(connection, header, body, limit, &mut memory, &mut progress);
+        let outgoing = Outgoing {
+            request: header,
+            body: Bytes::from_static(request.body),
+            asked_for: &[],
+        };
+        let sending = self.send(connection, outgoing, limit, &mut memory, &mut progress);
         timeout_at(limit, sending)
             .await
             .map_err(|_| Unanswered::TimedOut)?

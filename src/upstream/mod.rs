@@ -24,7 +24,7 @@ pub use self::{
     endpoint::{Freshness, Upstream, pool_apart},
     examine::{Reached, Request, Unanswered},
     handshake::{Certificate, Distrust, Handshake, Roots},
-    send::{Answer, BadResponse, Connection, Failure, NotConnected, Unreachable},
+    send::{Answer, BadResponse, Connection, Failure, NotConnected, Outgoing, Unreachable},
 };
 use crate::{
     config::{CircuitBreaker, Config, Origin, Repeats, UpstreamConfig},

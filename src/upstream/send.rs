@@ -3,10 +3,10 @@
 //! Every failure says what is known, in the terms of `product.md`; whether bytes were written is kept apart in [`Progress`],
 //! outside this future, so that it survives a time-out, a dropped future and a panic.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, Version, header};
+use http::{HeaderName, HeaderValue, StatusCode, Version, header};
 use pingora::{
     Error, ErrorType, connectors::TransportConnector, http::RequestHeader, protocols::Stream,
     protocols::http::v1::client::HttpSession, tls::RusTlsError, upstreams::peer::Peer as _,
@@ -39,8 +39,12 @@ const MAX_INTERIM_ANSWERS: usize = 16;
 pub struct Answer {
     /// The HTTP status.
     pub status: StatusCode,
-    /// All header fields, as received.
-    pub headers: HeaderMap,
+    /// The header fields that were asked for, as received.
+    pub passed: Vec<(HeaderName, HeaderValue)>,
+    /// Its `Date`.
+    date: Option<HeaderValue>,
+    /// Its `Retry-After`.
+    retry_after: Option<HeaderValue>,
     /// The body, byte for byte.
     pub body: Bytes,
     /// When the head was complete.
@@ -52,7 +56,7 @@ pub struct Answer {
 impl Answer {
     /// When to come back, where the answer says so (RFC 9110 §10.2.3): in seconds, or at a date by its own clock.
     pub fn retry_after(&self) -> Option<Duration> {
-        let text = self.headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+        let text = self.retry_after.as_ref()?.to_str().ok()?.trim();
         if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
             // More seconds than can be counted are not none.
             return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
@@ -64,8 +68,18 @@ impl Answer {
 
     /// The answer's `Date`.
     pub(super) fn date(&self) -> Option<&str> {
-        self.headers.get(header::DATE)?.to_str().ok()
+        self.date.as_ref()?.to_str().ok()
     }
+}
+
+/// A request, and what of its answer is wanted.
+pub struct Outgoing<'a> {
+    /// The head.
+    pub request: Box<RequestHeader>,
+    /// The body.
+    pub body: Bytes,
+    /// The fields of the answer's head that are kept: a copy of all would cost more than reading them did.
+    pub asked_for: &'a [HeaderName],
 }
 
 /// A connection to an upstream, for one attempt.
@@ -226,15 +240,14 @@ impl Upstream {
         })
     }
 
-    /// Writes `request` and `body` and reads the answer; `memory` grows by what is read. The caller drops this at `limit`.
+    /// Writes a request and reads the answer; `memory` grows by what is read. The caller drops this at `limit`.
     ///
     /// # Errors
     /// [`Failure::Reset`] or [`Failure::BadResponse`]. [`Progress::written`] is set before the first byte is written.
     pub async fn send(
         &self,
         connection: Connection<'_>,
-        request: Box<RequestHeader>,
-        body: Bytes,
+        outgoing: Outgoing<'_>,
         limit: Instant,
         memory: &mut Reservation,
         progress: &mut Progress,
@@ -252,20 +265,36 @@ impl Upstream {
         // write does.
         let spare = limit.saturating_duration_since(Instant::now()) / 4;
         let mut waited = Duration::ZERO;
-        let writing = waits(write(&mut session, request, &body), &mut waited);
-        let written = matches!(
-            timeout_at(limit - spare.min(EARLY_ANSWER), writing).await,
-            Ok(Ok(()))
-        );
+        let written = {
+            let writing = pin!(write(&mut session, outgoing.request, &outgoing.body));
+            let writing = waits(writing, &mut waited);
+            let written = timeout_at(limit - spare.min(EARLY_ANSWER), writing).await;
+            matches!(written, Ok(Ok(())))
+        };
         progress.stopwatch.enter(Phase::FirstByte);
         progress.stopwatch.waited(waited);
-        let (status, headers) = match read_head(&mut session).await {
-            Ok(head) => head,
-            Err(failed) => return Err(failed.told(written, progress)),
-        };
+        if let Err(failed) = read_head(&mut session).await {
+            return Err(failed.told(written, progress));
+        }
         let head_at = std::time::Instant::now();
+        let Some(head) = session.resp_header() else {
+            return Err(Failed::here(BadResponse::Malformed).told(written, progress));
+        };
+        let mut answer = Answer {
+            status: head.status,
+            passed: (head.headers.iter())
+                .filter(|(name, _)| outgoing.asked_for.contains(name))
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
+            date: head.headers.get(header::DATE).cloned(),
+            retry_after: head.headers.get(header::RETRY_AFTER).cloned(),
+            may_be_cut_short: !head.headers.contains_key(header::CONTENT_LENGTH)
+                && !head.headers.contains_key(header::TRANSFER_ENCODING),
+            head_at,
+            body: Bytes::new(),
+        };
         progress.stopwatch.enter(Phase::ReadResponse);
-        let body = match self.read_body(&mut session, memory).await {
+        answer.body = match self.read_body(&mut session, memory).await {
             Ok(body) => body,
             Err(failed) => return Err(failed.told(true, progress)),
         };
@@ -275,14 +304,7 @@ impl Upstream {
                 pool.release_stream(stream, endpoint.reuse_hash(), endpoint.idle_timeout());
             }
         }
-        Ok(Answer {
-            status,
-            may_be_cut_short: !headers.contains_key(header::CONTENT_LENGTH)
-                && !headers.contains_key(header::TRANSFER_ENCODING),
-            headers,
-            body,
-            head_at,
-        })
+        Ok(answer)
     }
 
     async fn read_body(
@@ -323,8 +345,8 @@ async fn write(
     Ok(())
 }
 
-/// Reads the head of the final answer, past interim ones.
-async fn read_head(session: &mut HttpSession) -> Result<(StatusCode, HeaderMap), Failed> {
+/// Reads the head of the final answer, past interim ones; [`HttpSession::resp_header`] has it then.
+async fn read_head(session: &mut HttpSession) -> Result<(), Failed> {
     for _ in 0..MAX_INTERIM_ANSWERS {
         session
             .read_response()
@@ -345,7 +367,7 @@ async fn read_head(session: &mut HttpSession) -> Result<(StatusCode, HeaderMap),
                 // What is not decoded cannot be passed on as if it were the body.
                 break;
             }
-            return Ok((head.status, head.headers.clone()));
+            return Ok(());
         }
     }
     Err(Failed::here(BadResponse::Malformed))

@@ -1,0 +1,292 @@
+//! Reading JSON that belongs to others: whether it is some, and the members of an object that somebody asks for, in one pass and
+//! without building a tree.
+//!
+//! Values are kept as they are written. So a number that no type holds and a lone surrogate, which are grammatical (RFC 8259 §8.2),
+//! end no reading and hide nothing that stands behind them.
+
+use std::{borrow::Cow, fmt};
+
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// A body that is not JSON (RFC 8259).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotJson {
+    /// Where reading stopped: an offset from the body's start, in bytes.
+    pub offset: usize,
+    /// What is wrong there.
+    pub reason: Reason,
+}
+
+/// What is wrong with a body that is not JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// There is nothing in it.
+    Empty,
+    /// It begins with a byte order mark, which RFC 8259 §8.1 forbids to send.
+    ByteOrderMark,
+    /// It is not UTF-8 (RFC 8259 §8.1).
+    NotUtf8,
+    /// It ends before its value does.
+    Truncated,
+    /// It breaks the grammar.
+    Syntax,
+}
+
+impl fmt::Display for NotJson {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.reason {
+            Reason::Empty => f.write_str("the body is empty"),
+            Reason::ByteOrderMark => {
+                f.write_str("the body begins with a byte order mark at byte 0; send it without")
+            }
+            Reason::NotUtf8 => write!(f, "the body is not UTF-8 at byte {}", self.offset),
+            Reason::Truncated => write!(
+                f,
+                "the body ends at byte {} before its JSON value does",
+                self.offset
+            ),
+            Reason::Syntax => write!(f, "the body is not JSON at byte {}", self.offset),
+        }
+    }
+}
+
+/// Checks that `body` is one JSON value and nothing else.
+///
+/// # Errors
+/// [`NotJson`], with the offset where reading stopped and never what stands there.
+pub fn check_json(body: &[u8]) -> Result<(), NotJson> {
+    let not = |offset, reason| Err(NotJson { offset, reason });
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return not(body.len(), Reason::Empty);
+    }
+    if body.starts_with(b"\xef\xbb\xbf") {
+        return not(0, Reason::ByteOrderMark);
+    }
+    let text = match std::str::from_utf8(body) {
+        Ok(text) => text,
+        Err(error) => return not(error.valid_up_to(), Reason::NotUtf8),
+    };
+    match serde_json::from_str::<IgnoredAny>(text) {
+        Ok(IgnoredAny) => Ok(()),
+        Err(error) if error.is_eof() => not(body.len(), Reason::Truncated),
+        Err(error) => not(offset(body, error.line(), error.column()), Reason::Syntax),
+    }
+}
+
+/// The byte that a parser's line and column (both from 1, columns in bytes) point at.
+fn offset(body: &[u8], line: usize, column: usize) -> usize {
+    let line_start = match line {
+        0 | 1 => 0,
+        _ => body
+            .iter()
+            .enumerate()
+            .filter(|(_, b)| **b == b'\n')
+            .nth(line - 2)
+            .map_or(0, |(at, _)| at + 1),
+    };
+    (line_start + column.saturating_sub(1)).min(body.len())
+}
+
+/// So many members are kept at most: what a body holds must not decide how much memory reading it takes. Nobody sends that many
+/// that are wanted; of whom does, those that follow are not found.
+const MOST: usize = 256;
+
+/// Members of an object, in their order, repeated ones included: names without escapes, values as they are written.
+#[derive(Debug, Default)]
+pub struct Members<'a> {
+    /// Whether there is an object that they are of.
+    pub(super) are_of_an_object: bool,
+    found: Vec<(Cow<'a, [u8]>, &'a str)>,
+}
+
+impl<'a> Members<'a> {
+    /// Those members of a body, which must be JSON, that are `wanted`; none where it is JSON and no object.
+    ///
+    /// # Errors
+    /// As [`check_json`].
+    pub fn of_json(body: &'a [u8], wanted: impl Fn(&[u8]) -> bool) -> Result<Self, NotJson> {
+        if let Ok(text) = std::str::from_utf8(body) {
+            let mut members = Self::default();
+            let mut json = serde_json::Deserializer::from_str(text);
+            if members.walk(body, &mut json, wanted).is_ok() && json.end().is_ok() {
+                return Ok(members);
+            }
+        }
+        // Where reading stopped, and at what, a second look tells.
+        Err(check_json(body).err().unwrap_or(NotJson {
+            offset: 0,
+            reason: Reason::Syntax,
+        }))
+    }
+
+    /// Those members of a body that are `wanted`, as far as it is JSON: an answer that is cut short still names its status.
+    pub fn as_far_as_it_is_json(body: &'a [u8], wanted: impl Fn(&[u8]) -> bool) -> Self {
+        let mut members = Self::default();
+        // A byte order mark is none of JSON's, and hides nothing.
+        let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+        let _fault = match std::str::from_utf8(body) {
+            Ok(text) => members.walk(body, &mut serde_json::Deserializer::from_str(text), wanted),
+            Err(_) => members.walk(
+                body,
+                &mut serde_json::Deserializer::from_slice(body),
+                wanted,
+            ),
+        };
+        members
+    }
+
+    /// Those members of a value that are `wanted`; none where it is no object.
+    pub fn of_value(json: &'a str, wanted: impl Fn(&[u8]) -> bool) -> Self {
+        let mut members = Self::default();
+        let mut text = serde_json::Deserializer::from_str(json);
+        let _fault = members.walk(json.as_bytes(), &mut text, wanted);
+        members
+    }
+
+    /// Each member's name and value.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &'a str)> {
+        self.found.iter().map(|(name, json)| (&**name, *json))
+    }
+
+    fn walk<D: Deserializer<'a>>(
+        &mut self,
+        body: &[u8],
+        json: D,
+        wanted: impl Fn(&[u8]) -> bool,
+    ) -> Result<(), D::Error> {
+        if body.trim_ascii_start().starts_with(b"{") {
+            self.are_of_an_object = true;
+            let found = &mut self.found;
+            json.deserialize_map(Walk { found, wanted })
+        } else {
+            IgnoredAny::deserialize(json).map(|IgnoredAny| ())
+        }
+    }
+}
+
+struct Walk<'f, 'a, W> {
+    found: &'f mut Vec<(Cow<'a, [u8]>, &'a str)>,
+    wanted: W,
+}
+
+impl<'a, W: Fn(&[u8]) -> bool> Visitor<'a> for Walk<'_, 'a, W> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(name) = map.next_key_seed(Name)? {
+            if self.found.len() < MOST && (self.wanted)(&name) {
+                self.found
+                    .push((name, map.next_value::<&RawValue>()?.get()));
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A member's name as bytes: a lone surrogate in a name is grammatical and must not end the reading.
+struct Name;
+
+impl<'de> DeserializeSeed<'de> for Name {
+    type Value = Cow<'de, [u8]>;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
+        json.deserialize_bytes(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Name {
+    type Value = Cow<'de, [u8]>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a member's name")
+    }
+
+    fn visit_borrowed_bytes<E>(self, name: &'de [u8]) -> Result<Self::Value, E> {
+        Ok(Cow::Borrowed(name))
+    }
+
+    fn visit_bytes<E>(self, name: &[u8]) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(name.to_owned()))
+    }
+}
+
+/// The text of a string that is given as JSON; `None` where it is no string or, by a lone surrogate, no text.
+pub fn text(json: &str) -> Option<Cow<'_, str>> {
+    let inner = json.strip_prefix('"')?.strip_suffix('"')?;
+    if inner.contains('\\') {
+        return serde_json::from_str(json).ok();
+    }
+    Some(Cow::Borrowed(inner))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(body: &[u8]) -> (usize, Reason) {
+        let not = check_json(body).expect_err("this is no JSON");
+        (not.offset, not.reason)
+    }
+
+    #[test]
+    fn what_is_no_json_is_refused_with_the_offset_where_reading_stopped() {
+        assert_eq!(refused(b""), (0, Reason::Empty));
+        assert_eq!(refused(b" \r\n"), (3, Reason::Empty));
+        assert_eq!(refused(b"\xef\xbb\xbf{}"), (0, Reason::ByteOrderMark));
+        assert_eq!(refused(b"{\"a\":\"\xff\"}"), (6, Reason::NotUtf8));
+        assert_eq!(refused(b"{\"a\":"), (5, Reason::Truncated));
+        assert_eq!(refused(b"{\"a\":tru}"), (8, Reason::Syntax));
+        assert_eq!(refused(b"{}{}"), (2, Reason::Syntax));
+        assert_eq!(refused(b"{\n  \"a\": 1,\n  b: 2}"), (14, Reason::Syntax));
+        assert_eq!(refused(b"a=1&b=2"), (0, Reason::Syntax));
+        assert_eq!(refused(b"NaN"), (0, Reason::Syntax));
+    }
+
+    #[test]
+    fn every_json_value_is_accepted_however_deep_large_or_odd() {
+        let deep = [vec![b'['; 100_000], vec![b']'; 100_000]].concat();
+        for body in [
+            b"{}".as_slice(),
+            b"[]",
+            b"\"text\"",
+            b" 1e999999 ",
+            b"{\"a\":1,\"a\":2}",
+            b"{\"\\ud800\":\"\\ud800\"}",
+            &deep,
+        ] {
+            assert_eq!(check_json(body), Ok(()));
+        }
+    }
+
+    #[test]
+    fn members_are_those_that_are_wanted_in_their_order_as_they_are_written() {
+        let body = r#" {"a": 1e999, "b":{"a":2}, "\u0061":"\ud800", "c" : [1] } "#;
+        let members = Members::of_json(body.as_bytes(), |name| name != b"b").expect("it is JSON");
+        let found: Vec<_> = members.iter().collect();
+        let expected: [(&[u8], _); 3] = [(b"a", "1e999"), (b"a", r#""\ud800""#), (b"c", "[1]")];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_body_of_nothing_but_wanted_members_is_kept_in_part() {
+        let body = format!("{{{}\"last\":1}}", "\"a\":1,".repeat(10_000));
+        let members = Members::of_json(body.as_bytes(), |_| true).expect("it is JSON");
+        assert_eq!(members.iter().count(), MOST);
+    }
+
+    #[test]
+    fn the_text_of_a_string_is_what_it_says() {
+        assert_eq!(text(r#""a\u00e9\"""#).as_deref(), Some("aé\""));
+        assert_eq!(text("\"é\"").as_deref(), Some("é"));
+        for none in ["1", "null", r#""\ud800""#, "\"", ""] {
+            assert_eq!(text(none), None, "{none}");
+        }
+    }
+}
