@@ -82,8 +82,9 @@ const FREE_HEAD: usize = 4 * 1024;
 /// What Pingora and the scanner hold for each byte of an incomplete head, measured: 97 KB for 31 KB.
 const HELD_PER_HEAD_BYTE: usize = 3;
 
-/// What is read at once, at least; from the stack, so that an idle connection holds none of it.
-const READ_AHEAD: usize = 16 * 1024;
+/// What is read at once, at least; from the stack, so that an idle connection holds none of it. No more, because what came beyond a
+/// head is held before the budget of bodies is asked.
+const READ_AHEAD: usize = 8 * 1024;
 
 impl Guarded {
     pub(super) fn new(
