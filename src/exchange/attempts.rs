@@ -98,9 +98,6 @@ impl Proxy {
         destination: &Destination,
         received: &Received,
     ) -> Option<Duration> {
-        if !received.facts.has_authorized_url {
-            return None;
-        }
         let now = destination.upstream.upstreams_time(self.clock.now());
         let age = received.answer.head_at.elapsed();
         received.facts.authorized_url_left(age, now)

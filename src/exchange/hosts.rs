@@ -55,13 +55,9 @@ fn without_port(host: &str) -> &str {
 
 /// `localhost` and names below it never leave the host (RFC 6761 §6.3).
 fn is_loopback(name: &str) -> bool {
-    let name = name.strip_suffix('.').unwrap_or(name);
-    let ends_with = |end: &str| {
-        let begin = name.len().checked_sub(end.len());
-        begin.is_some_and(|at| name.as_bytes()[at..].eq_ignore_ascii_case(end.as_bytes()))
-    };
-    name.eq_ignore_ascii_case("localhost")
-        || ends_with(".localhost")
+    let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+    name == "localhost"
+        || name.ends_with(".localhost")
         || name
             .parse::<std::net::IpAddr>()
             .is_ok_and(|ip| ip.is_loopback())

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
-use pingora::{ErrorType, OrErr as _, http::ResponseHeader};
+use pingora::http::ResponseHeader;
 use serde::Serialize;
 
 use super::{Proxy, Rejection, body::overloaded, rejection::Invalid};
@@ -15,7 +15,6 @@ use crate::{
 
 /// This proxy's name in `Proxy-Status` (RFC 9209 §2) and in problem types.
 const NAME: &str = "ingo-signing-proxy";
-const AT_THE_FIRST_ATTEMPT: &str = "ingo-signing-proxy; attempts=1";
 
 /// Of Ingo's fields, these reach the caller, and those that `headers.to_caller` names.
 const PASSED: [HeaderName; 6] = [
@@ -149,7 +148,16 @@ fn finish(
     trail: &Trail,
     code: Option<Code>,
 ) -> pingora::Result<()> {
-    head.insert_header("Proxy-Status", proxy_status(trail, code)?)?;
+    let mut status = format!("{NAME}; attempts={}", trail.attempts);
+    if let Some(code) = code {
+        status.push_str("; error=");
+        status.push_str(code.proxy_error());
+    }
+    if let Some(diagnosis) = trail.diagnosis {
+        status.push_str("; diagnosis=");
+        status.push_str(diagnosis.as_str());
+    }
+    head.insert_header("Proxy-Status", status)?;
     head.insert_header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))?;
     if let Some(key) = &trail.idempotency_key {
         head.insert_header("Idempotency-Key", key.as_str())?;
@@ -162,24 +170,6 @@ fn finish(
         head.insert_header(header::CONTENT_LENGTH, HeaderValue::from(length))?;
     }
     Ok(())
-}
-
-/// RFC 9209.
-fn proxy_status(trail: &Trail, code: Option<Code>) -> pingora::Result<HeaderValue> {
-    if let (1, None, None) = (trail.attempts, code, trail.diagnosis) {
-        // As nearly all are.
-        return Ok(HeaderValue::from_static(AT_THE_FIRST_ATTEMPT));
-    }
-    let mut status = format!("{NAME}; attempts={}", trail.attempts);
-    if let Some(code) = code {
-        status.push_str("; error=");
-        status.push_str(code.proxy_error());
-    }
-    if let Some(diagnosis) = trail.diagnosis {
-        status.push_str("; diagnosis=");
-        status.push_str(diagnosis.as_str());
-    }
-    HeaderValue::try_from(status).or_err(ErrorType::InvalidHTTPHeader, "building Proxy-Status")
 }
 
 /// A whole answer for a connection of which no request was read, and its code; `None` where nothing can be answered.

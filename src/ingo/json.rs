@@ -107,30 +107,24 @@ impl<'a> Members<'a> {
         if let Ok(text) = std::str::from_utf8(body) {
             let mut members = Self::default();
             let mut json = serde_json::Deserializer::from_str(text);
-            if members.walk(body, &mut json, wanted).is_ok() && json.end().is_ok() {
+            if members.walk(body, &mut json, &wanted).is_ok() && json.end().is_ok() {
                 return Ok(members);
             }
         }
-        // Where reading stopped, and at what, a second look tells.
-        Err(check_json(body).err().unwrap_or(NotJson {
-            offset: 0,
-            reason: Reason::Syntax,
-        }))
+        check_json(body)?;
+        Ok(Self::as_far_as_it_is_json(body, wanted))
     }
 
     /// Those members of a body that are `wanted`, as far as it is JSON: an answer that is cut short still names its status.
     pub fn as_far_as_it_is_json(body: &'a [u8], wanted: impl Fn(&[u8]) -> bool) -> Self {
-        let mut members = Self::default();
         // A byte order mark is none of JSON's, and hides nothing.
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-        let _fault = match std::str::from_utf8(body) {
-            Ok(text) => members.walk(body, &mut serde_json::Deserializer::from_str(text), wanted),
-            Err(_) => members.walk(
-                body,
-                &mut serde_json::Deserializer::from_slice(body),
-                wanted,
-            ),
-        };
+        if let Ok(text) = std::str::from_utf8(body) {
+            return Self::of_value(text, wanted);
+        }
+        let mut members = Self::default();
+        let mut bytes = serde_json::Deserializer::from_slice(body);
+        let _fault = members.walk(body, &mut bytes, wanted);
         members
     }
 

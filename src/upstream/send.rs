@@ -273,25 +273,9 @@ impl Upstream {
         };
         progress.stopwatch.enter(Phase::FirstByte);
         progress.stopwatch.waited(waited);
-        if let Err(failed) = read_head(&mut session).await {
-            return Err(failed.told(written, progress));
-        }
-        let head_at = std::time::Instant::now();
-        let Some(head) = session.resp_header() else {
-            return Err(Failed::here(BadResponse::Malformed).told(written, progress));
-        };
-        let mut answer = Answer {
-            status: head.status,
-            passed: (head.headers.iter())
-                .filter(|(name, _)| outgoing.asked_for.contains(name))
-                .map(|(name, value)| (name.clone(), value.clone()))
-                .collect(),
-            date: head.headers.get(header::DATE).cloned(),
-            retry_after: head.headers.get(header::RETRY_AFTER).cloned(),
-            may_be_cut_short: !head.headers.contains_key(header::CONTENT_LENGTH)
-                && !head.headers.contains_key(header::TRANSFER_ENCODING),
-            head_at,
-            body: Bytes::new(),
+        let mut answer = match read_head(&mut session, outgoing.asked_for).await {
+            Ok(answer) => answer,
+            Err(failed) => return Err(failed.told(written, progress)),
         };
         progress.stopwatch.enter(Phase::ReadResponse);
         answer.body = match self.read_body(&mut session, memory).await {
@@ -345,8 +329,8 @@ async fn write(
     Ok(())
 }
 
-/// Reads the head of the final answer, past interim ones; [`HttpSession::resp_header`] has it then.
-async fn read_head(session: &mut HttpSession) -> Result<(), Failed> {
+/// Reads the head of the final answer, past interim ones, and keeps what is `asked_for`; the body is still to be read.
+async fn read_head(session: &mut HttpSession, asked_for: &[HeaderName]) -> Result<Answer, Failed> {
     for _ in 0..MAX_INTERIM_ANSWERS {
         session
             .read_response()
@@ -367,7 +351,19 @@ async fn read_head(session: &mut HttpSession) -> Result<(), Failed> {
                 // What is not decoded cannot be passed on as if it were the body.
                 break;
             }
-            return Ok(());
+            return Ok(Answer {
+                status: head.status,
+                passed: (head.headers.iter())
+                    .filter(|(name, _)| asked_for.contains(name))
+                    .map(|(name, value)| (name.clone(), value.clone()))
+                    .collect(),
+                date: head.headers.get(header::DATE).cloned(),
+                retry_after: head.headers.get(header::RETRY_AFTER).cloned(),
+                may_be_cut_short: !head.headers.contains_key(header::CONTENT_LENGTH)
+                    && !head.headers.contains_key(header::TRANSFER_ENCODING),
+                head_at: std::time::Instant::now(),
+                body: Bytes::new(),
+            });
         }
     }
     Err(Failed::here(BadResponse::Malformed))
