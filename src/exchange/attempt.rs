@@ -102,7 +102,7 @@ impl Proxy {
     pub(super) async fn attempt(
         &self,
         keyed: &mut Keyed<'_>,
-        patience: &Patience,
+        patience: &Patience<'_>,
         trail: &mut Trail,
     ) -> Result<Box<Received>, Missed> {
         let destination = keyed.admitted.destination;
@@ -137,7 +137,7 @@ impl Proxy {
         &self,
         keyed: &mut Keyed<'_>,
         connection: Connection<'_>,
-        patience: &Patience,
+        patience: &Patience<'_>,
         trail: &mut Trail,
     ) -> Result<Box<Received>, Missed> {
         let destination = keyed.admitted.destination;
@@ -209,7 +209,7 @@ impl Proxy {
     async fn begin_in_journal<'j>(
         &'j self,
         keyed: &Keyed<'_>,
-        patience: &Patience,
+        patience: &Patience<'_>,
         trail: &Trail,
     ) -> Result<Option<(&'j Journal, journal::Attempt)>, Missed> {
         let route = keyed.admitted.destination.route;
@@ -241,7 +241,7 @@ impl Proxy {
 
     async fn keep_pace(
         &self,
-        patience: &Patience,
+        patience: &Patience<'_>,
         finish: bool,
         trail: &mut Trail,
     ) -> Result<(), Missed> {

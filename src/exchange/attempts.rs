@@ -33,7 +33,7 @@ impl Proxy {
         &self,
         keyed: &mut Keyed<'_>,
         turn: &mut Option<Turn>,
-        patience: &Patience,
+        patience: &Patience<'_>,
         trail: &mut Trail,
     ) -> Result<Box<Received>, Rejection> {
         let place = self.join_line(keyed)?;
@@ -64,7 +64,7 @@ impl Proxy {
         &self,
         received: Box<Received>,
         keyed: &mut Keyed<'_>,
-        patience: &Patience,
+        patience: &Patience<'_>,
         trail: &mut Trail,
     ) -> Box<Received> {
         /// An expired one cannot get worse by waiting, and its caller waits.
@@ -125,7 +125,7 @@ impl Proxy {
     async fn repeat(
         &self,
         keyed: &mut Keyed<'_>,
-        patience: &Patience,
+        patience: &Patience<'_>,
         trail: &mut Trail,
     ) -> Result<Box<Received>, Rejection> {
         let destination = keyed.admitted.destination;
@@ -171,7 +171,7 @@ impl Proxy {
     async fn counted(
         &self,
         keyed: &mut Keyed<'_>,
-        patience: &Patience,
+        patience: &Patience<'_>,
         trail: &mut Trail,
     ) -> (Result<Box<Received>, Missed>, Option<Ended>) {
         let destination = keyed.admitted.destination;

@@ -32,7 +32,12 @@ pub(crate) use self::{
     admit::check_browser,
     respond::{passed, refused_connection},
 };
-use self::{attempt::Received, hosts::Hosts, keyed::Keyed, patience::Patience};
+use self::{
+    attempt::Received,
+    hosts::Hosts,
+    keyed::Keyed,
+    patience::{Gone, Patience},
+};
 pub(crate) use self::{keyed::KeySource, keys::Keys, pace::Pace};
 pub use self::{rejection::Rejection, session::ProxyApp};
 use crate::{
@@ -216,10 +221,11 @@ impl Proxy {
         let body = self.read_body(session, &admitted, deadline, trail).await?;
         let validated = self.validate(&admitted, body, trail)?;
         let mut keyed = self.key(admitted, validated, trail);
-        let (patience, tell) = Patience::until(deadline);
+        let gone = Gone::default();
+        let patience = Patience::until(deadline, &gone);
         let attempts = self.attempts(&mut keyed, &mut turn, &patience, trail);
         // Boxed, because it is large and would be moved from hand to hand otherwise.
-        let received = patience::watched(session, tell, Box::pin(attempts)).await?;
+        let received = patience::watched(session, &gone, Box::pin(attempts)).await?;
         self.note_life_of_url(&keyed, &received, trail);
         trail.diagnosis = received.diagnosis;
         if let Some(finding) = trail.diagnosis {

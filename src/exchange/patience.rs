@@ -3,14 +3,17 @@
 //! Before bytes were written, an exchange whose caller is gone is dropped. After that it is finished: its outcome must be
 //! known and logged, whether anybody waits for it or not.
 
-use std::{convert::Infallible, future::Future, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::atomic::{AtomicBool, Ordering},
+    task::Poll,
+    time::Duration,
+};
 
 use http::HeaderMap;
 use pingora::protocols::{SocketDigest, http::ServerSession};
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep, sleep_until, timeout_at},
-};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::{Rejection, session::guards_refusal};
 use crate::problem::Code;
@@ -52,11 +55,15 @@ pub(super) fn caller_timeout(headers: &HeaderMap) -> Result<Option<Duration>, Re
 
 /// How long an exchange may still wait.
 #[derive(Clone, Debug)]
-pub(super) struct Patience {
+pub(super) struct Patience<'a> {
     /// The whole exchange ends then.
     pub(super) deadline: Instant,
-    gone: watch::Receiver<bool>,
+    gone: &'a Gone,
 }
+
+/// Whether the caller hung up. Whoever waits for that is polled by [`watched`], which sets it, so that nobody needs to be woken.
+#[derive(Debug, Default)]
+pub(super) struct Gone(AtomicBool);
 
 /// Why a wait ended before what it waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,18 +74,24 @@ pub(super) enum Lost {
     Caller,
 }
 
-impl Patience {
-    /// An exchange's patience, and by what it is told that its caller is gone.
-    pub(super) fn until(deadline: Instant) -> (Self, watch::Sender<bool>) {
-        let (tell, gone) = watch::channel(false);
-        (Self { deadline, gone }, tell)
+impl Gone {
+    /// Relaxed: it is set and read in one task.
+    fn is_so(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl<'a> Patience<'a> {
+    /// An exchange's patience, for a caller that is not `gone` yet.
+    pub(super) fn until(deadline: Instant, gone: &'a Gone) -> Self {
+        Self { deadline, gone }
     }
 
     /// The same, which ends after `time` if not before.
     pub(super) fn at_most(&self, time: Duration) -> Self {
         Self {
             deadline: self.deadline.min(Instant::now() + time),
-            gone: self.gone.clone(),
+            gone: self.gone,
         }
     }
 
@@ -89,13 +102,10 @@ impl Patience {
         finish: bool,
         future: impl Future<Output = T>,
     ) -> Result<T, Lost> {
-        let mut gone = self.gone.clone();
-        let caller_left = async move {
-            if finish || gone.wait_for(|gone| *gone).await.is_err() {
-                // The teller left with the exchange's outer future, which drops this one too.
-                std::future::pending::<()>().await;
-            }
-        };
+        let caller_left = poll_fn(|_| match !finish && self.gone.is_so() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        });
         tokio::select! {
             biased;
             value = future => Ok(value),
@@ -115,7 +125,7 @@ impl Patience {
 
     /// Whether the caller hung up.
     pub(super) fn caller_is_gone(&self) -> bool {
-        *self.gone.borrow()
+        self.gone.is_so()
     }
 
     /// What is left.
@@ -127,20 +137,23 @@ impl Patience {
 /// Runs `exchange` while watching whether the caller of `session`, whose request was read whole, hangs up.
 pub(super) async fn watched<T>(
     session: &mut ServerSession,
-    tell: watch::Sender<bool>,
+    gone: &Gone,
     exchange: impl Future<Output = T>,
 ) -> T {
-    let watching = async {
-        until_gone(session).await;
-        // Nobody may listen any more, and that is as well.
-        let _told = tell.send(true);
-        std::future::pending::<Infallible>().await
-    };
-    tokio::select! {
-        biased;
-        value = exchange => value,
-        never = watching => match never {},
-    }
+    let mut exchange = pin!(exchange);
+    let mut watching = pin!(until_gone(session));
+    poll_fn(|cx| {
+        if let Poll::Ready(value) = exchange.as_mut().poll(cx) {
+            return Poll::Ready(value);
+        }
+        if gone.is_so() || watching.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        gone.0.store(true, Ordering::Relaxed);
+        // It may have waited for that.
+        exchange.as_mut().poll(cx)
+    })
+    .await
 }
 
 /// Waits until the caller is gone.
