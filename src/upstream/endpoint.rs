@@ -1,16 +1,16 @@
 //! One upstream as Pingora sees it: how to connect to it, and which pooled connections are its own.
 
 use std::{
-    cell::Cell,
     fmt,
-    hash::{DefaultHasher, Hash, Hasher},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
 use http::HeaderValue;
 use pingora::{
-    connectors::TransportConnector,
     protocols::{ALPN, l4::socket::SocketAddr},
     upstreams::peer::{Peer, PeerOptions, Tracer},
 };
@@ -23,6 +23,8 @@ use super::{
     breaker::Breaker,
     connections::Connections,
     dial::{Dialer, KEEPALIVE},
+    idle::Key,
+    roots::Pool,
     skew::Skew,
     tunnel::Tunnel,
 };
@@ -35,7 +37,7 @@ use crate::{
 
 /// An Ingo host, and the connections to it.
 pub struct Upstream {
-    pub(super) pool: Arc<Renewed<TransportConnector>>,
+    pub(super) pool: Arc<Renewed<Pool>>,
     pub(super) breaker: Breaker,
     pub(super) places: Arc<Semaphore>,
     pub(super) connections: Connections,
@@ -55,7 +57,7 @@ impl Upstream {
         settings: &UpstreamConfig,
         breaker: CircuitBreaker,
         budget: Budget,
-        pool: &Arc<Renewed<TransportConnector>>,
+        pool: &Arc<Renewed<Pool>>,
     ) -> Self {
         let dialer = Dialer::new(origin, settings.proxy.as_ref(), settings.connect_timeout);
         let authority = origin.authority();
@@ -222,19 +224,6 @@ impl Freshness {
     }
 }
 
-thread_local! {
-    /// Whose connections this thread uses.
-    static LANE: Cell<u64> = const { Cell::new(0) };
-}
-
-/// Has this thread pool its connections apart from those of threads with other numbers. Threads that say nothing have 0.
-///
-/// Another thread's connection would wake that thread for each byte; and Pingora loses most of those that are taken across
-/// threads, because the task that watches an idle one there has not let go of it yet.
-pub fn pool_apart(number: usize) {
-    LANE.set(number as u64);
-}
-
 /// What Pingora asks of a peer. Its one address is a placeholder: the [`Dialer`] knows the real ones.
 #[derive(Clone, Debug)]
 pub(super) struct Endpoint(Arc<Fixed>);
@@ -244,7 +233,8 @@ struct Fixed {
     origin: Origin,
     server_name: String,
     placeholder: SocketAddr,
-    reuse_hash: u64,
+    number: u64,
+    idles_for: Duration,
     options: PeerOptions,
 }
 
@@ -256,6 +246,7 @@ impl Endpoint {
         dialer: &Dialer,
         connections: &Connections,
     ) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         let mut options = PeerOptions::new();
         // The signature names HTTP/1.1: offering h2 would break every one.
         options.alpn = ALPN::H1;
@@ -264,18 +255,26 @@ impl Endpoint {
         options.connection_timeout = Some(settings.tls_handshake_timeout);
         options.tcp_keepalive = Some(KEEPALIVE);
         options.tracer = Some(connections.tracer());
-        options.idle_timeout = Some(idle_timeout);
-        let mut hasher = DefaultHasher::new();
-        (origin, idle_timeout).hash(&mut hasher);
         let server_name = settings.server_name.as_ref().unwrap_or(&origin.host);
         let fixed = Arc::new(Fixed {
             server_name: server_name.clone(),
             origin: origin.clone(),
             placeholder: SocketAddr::Inet(([0, 0, 0, 0], origin.port).into()),
-            reuse_hash: hasher.finish(),
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
+            idles_for: idle_timeout,
             options,
         });
         Self(fixed)
+    }
+
+    /// Under what its connections of this thread wait to be used again.
+    pub(super) fn key(&self) -> Key {
+        Key::of(self.0.number)
+    }
+
+    /// How long they may.
+    pub(super) fn idles_for(&self) -> Duration {
+        self.0.idles_for
     }
 }
 
@@ -299,8 +298,9 @@ impl Peer for Endpoint {
         &self.0.server_name
     }
 
+    /// Of a pool that is not used: [`Idle`](super::idle::Idle) is.
     fn reuse_hash(&self) -> u64 {
-        self.0.reuse_hash.wrapping_add(LANE.get())
+        self.0.number
     }
 
     fn get_peer_options(&self) -> Option<&PeerOptions> {
@@ -309,10 +309,5 @@ impl Peer for Endpoint {
 
     fn get_tracer(&self) -> Option<Tracer> {
         self.0.options.tracer.clone()
-    }
-
-    /// Pooled connections are kept by origin, not by address, so there is nothing to compare.
-    fn matches_fd<V: std::os::fd::AsRawFd>(&self, _fd: V) -> bool {
-        true
     }
 }

@@ -9,6 +9,7 @@ mod dial;
 mod endpoint;
 mod examine;
 mod handshake;
+mod idle;
 mod joined;
 mod roots;
 mod send;
@@ -18,12 +19,12 @@ mod unreached;
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
-use pingora::connectors::TransportConnector;
-
+use self::roots::Pool;
 pub use self::{
-    endpoint::{Freshness, Upstream, pool_apart},
+    endpoint::{Freshness, Upstream},
     examine::{Reached, Request, Unanswered},
     handshake::{Certificate, Distrust, Handshake, Roots},
+    idle::pool_apart,
     send::{Answer, BadResponse, Connection, Failure, NotConnected, Outgoing, Unreachable},
 };
 use crate::{
@@ -36,7 +37,7 @@ use crate::{
 /// Every upstream of a configuration, over one pool of connections.
 pub struct Upstreams {
     by_origin: HashMap<Origin, Arc<Upstream>>,
-    pool: Arc<Renewed<TransportConnector>>,
+    pool: Arc<Renewed<Pool>>,
     /// Has the pool made anew when the files of TLS change.
     watching: Option<Arc<Watching>>,
     settings: Settings,
@@ -135,15 +136,15 @@ impl fmt::Debug for Upstreams {
 }
 
 impl Settings {
-    fn pool(&self) -> Result<Arc<Renewed<TransportConnector>>, Unusable> {
+    fn pool(&self) -> Result<Arc<Renewed<Pool>>, Unusable> {
         let files = roots::files(&self.upstream, self.any_tls);
         let (settings, any_tls) = (self.upstream.clone(), self.any_tls);
         Renewed::new(files, move |contents| {
-            roots::connector(&settings, any_tls, contents)
+            roots::pool(&settings, any_tls, contents)
         })
     }
 
-    fn upstream_at(&self, origin: &Origin, pool: &Arc<Renewed<TransportConnector>>) -> Upstream {
+    fn upstream_at(&self, origin: &Origin, pool: &Arc<Renewed<Pool>>) -> Upstream {
         let earned = f64::from(self.repeats.budget_percent) / 100.0;
         let budget = Budget::full(self.repeats.budget, earned);
         Upstream::new(origin, &self.upstream, self.circuit_breaker, budget, pool)

@@ -7,6 +7,7 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
+    sync::Arc,
 };
 
 use pingora::{
@@ -17,6 +18,7 @@ use pingora::{
     },
 };
 
+use super::idle::Idle;
 use crate::{
     config::{ClientCertificate, UpstreamConfig},
     secret::Secret,
@@ -28,7 +30,7 @@ const CA_FILE: &str = "upstream.ca_file";
 /// and would panic for want of them.
 const NO_ROOTS: &str = "/dev/null";
 
-/// The files that a pool of connections is made of, in the order in which [`connector`] expects what is in them.
+/// The files that a pool of connections is made of, in the order in which [`pool`] expects what is in them.
 pub(super) fn files(settings: &UpstreamConfig, any_tls: bool) -> Vec<TlsFile> {
     let shown = settings.client_certificate.iter().flat_map(shown_files);
     let files = shown.chain(settings.ca_file.as_deref().map(ca_file));
@@ -63,15 +65,22 @@ fn ca_file(path: &Path) -> TlsFile {
     }
 }
 
+/// What connects, and the connections that it made and that wait to be used again: what is verified otherwise is not mixed.
+pub(super) struct Pool {
+    pub(super) connector: TransportConnector,
+    pub(super) idle: Arc<Idle>,
+}
+
 /// Makes a pool of connections, without any yet. `contents` are those of [`files`].
-pub(super) fn connector(
+pub(super) fn pool(
     settings: &UpstreamConfig,
     any_tls: bool,
     contents: &[Secret],
-) -> Result<Made<TransportConnector>, String> {
+) -> Result<Made<Pool>, String> {
     // Before Pingora makes its own choice.
     let _installed = provider();
-    let mut options = ConnectorOptions::new(settings.idle_connections);
+    // Pingora's own pool stays empty.
+    let mut options = ConnectorOptions::new(0);
     let mut expiries = Vec::new();
     let mut expires = |certificate, when: Option<i64>| {
         expiries.extend(when.map(|not_after| Expiry {
@@ -107,9 +116,13 @@ pub(super) fn connector(
     }
     // What was looked at is good; what Pingora reads a moment later may be another file, and half of it.
     let made = catch_unwind(AssertUnwindSafe(|| TransportConnector::new(Some(options))));
-    let value = made.map_err(|_| {
+    let connector = made.map_err(|_| {
         "the files of upstream's TLS changed while they were read; write each to another name, then rename it".to_owned()
     })?;
+    let value = Pool {
+        connector,
+        idle: Idle::new(settings.idle_connections),
+    };
     Ok(Made { value, expiries })
 }
 

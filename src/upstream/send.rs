@@ -8,8 +8,8 @@ use std::{borrow::Cow, pin::pin, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, Version, header};
 use pingora::{
-    Error, ErrorType, connectors::TransportConnector, http::RequestHeader, protocols::Stream,
-    protocols::http::v1::client::HttpSession, tls::RusTlsError, upstreams::peer::Peer as _,
+    Error, ErrorType, http::RequestHeader, protocols::Stream,
+    protocols::http::v1::client::HttpSession, tls::RusTlsError,
 };
 
 use tokio::sync::OwnedSemaphorePermit;
@@ -22,6 +22,7 @@ use super::{
     dial::{RESOLVE_FAILED, TCP_TIMED_OUT},
     endpoint::Endpoint,
     joined::Joined,
+    roots::Pool,
     tunnel::{PROXY_PASSWORD, PROXY_REFUSED, PROXY_UNINTELLIGIBLE},
 };
 use crate::{
@@ -86,7 +87,7 @@ pub struct Outgoing<'a> {
 pub struct Connection<'a> {
     session: HttpSession,
     /// The pool that it came from and goes back to: what is verified otherwise since is not mixed with it.
-    pool: Arc<TransportConnector>,
+    pool: Arc<Pool>,
     endpoint: &'a Endpoint,
     _place: OwnedSemaphorePermit,
     _busy: Busy,
@@ -184,13 +185,15 @@ impl Upstream {
         let pool = self.pool.now();
         // Also while a connection is made, which is open before it can be used.
         let busy = self.connections.busy();
-        let found = match pool.reused_stream(endpoint).await {
+        let found = match pool.idle.take(endpoint.key()) {
             Some(pooled) => Ok((pooled, true)),
             // Boxed: connecting is rare and its future large.
-            None => Box::pin(pool.new_stream(endpoint)).await.map(|fresh| {
-                let joined: Stream = Box::new(Joined::over(fresh));
-                (joined, false)
-            }),
+            None => Box::pin(pool.connector.new_stream(endpoint))
+                .await
+                .map(|fresh| {
+                    let joined: Stream = Box::new(Joined::over(fresh));
+                    (joined, false)
+                }),
         };
         let connecting = progress.stopwatch.stop();
         if matches!(found, Ok((_, true))) {
@@ -285,7 +288,7 @@ impl Upstream {
         if written {
             session.respect_keepalive();
             if let Some(stream) = session.reuse().await {
-                pool.release_stream(stream, endpoint.reuse_hash(), endpoint.idle_timeout());
+                pool.idle.put(endpoint.key(), stream, endpoint.idles_for());
             }
         }
         Ok(answer)
