@@ -4,8 +4,7 @@
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
-use http::{HeaderValue, StatusCode};
-use pingora::{ErrorType, OrErr as _, http::RequestHeader};
+use http::StatusCode;
 use tokio::time::Instant;
 
 use super::{
@@ -24,7 +23,7 @@ use crate::{
     retry::{Ended, Refusal},
     signing::Unsigned,
     telemetry::{Phase, TENANT, Trail},
-    upstream::{Answer, Connection, Failure, Freshness, NotConnected, Outgoing},
+    upstream::{Answer, Connection, Failure, Freshness, Head, NotConnected, Outgoing, Unwritable},
 };
 
 /// What we say we are (RFC 9110 §10.1.5).
@@ -150,14 +149,14 @@ impl Proxy {
             clock_correction: upstream.clock_correction(),
             credential: self.rotation.signing(keyed.credential.as_ref()),
         };
-        let request = self
+        let head = self
             .signed(keyed, &used.credential, trail)
             .map_err(|_| Missed::Held(unbuildable()))?;
         let limit = patience
             .deadline
             .min(Instant::now() + destination.attempt_timeout);
         let outgoing = Outgoing {
-            request,
+            head,
             body: keyed.body.bytes.clone(),
             asked_for: &self.passed,
         };
@@ -297,45 +296,41 @@ impl Proxy {
         Some(Refusal::ClockSkew)
     }
 
-    /// The request as it goes up, signed now: the fields that product.md names, and no others.
+    /// The request's head as it goes up, signed now: the fields that product.md names, and no others.
     fn signed(
         &self,
         keyed: &Keyed<'_>,
         credential: &Credential,
         trail: &Trail,
-    ) -> pingora::Result<Box<RequestHeader>> {
+    ) -> Result<Head, Unwritable> {
+        const METHOD: &str = "POST";
         let destination = keyed.admitted.destination;
-        let mut request = RequestHeader::build("POST", &keyed.admitted.target, Some(16))?;
+        let mut head = Head::new(METHOD, &keyed.admitted.target)?;
         let signed = credential.signer.sign(
             Unsigned {
-                method: request.method.as_str(),
+                method: METHOD,
                 // What will be written, not what we asked for: the two cannot part.
-                target: request.raw_path(),
+                target: head.target(),
                 digest: &keyed.digest,
             },
             destination.upstream.corrected(self.clock.now()),
         );
-        request.append_header("Host", destination.upstream.authority())?;
-        request.append_header("X-Date", signed.x_date)?;
-        request.append_header(
-            "Content-Type",
-            HeaderValue::from_static(signed.content_type),
-        )?;
-        request.append_header("Content-sha512", signed.content_sha512)?;
-        request.append_header("Content-Length", signed.content_length)?;
-        request.append_header("Authorization", sensitive(signed.authorization)?)?;
-        request.append_header("Idempotency-Key", &keyed.key)?;
-        request.append_header("User-Agent", HeaderValue::from_static(USER_AGENT))?;
+        head.field("Host", destination.upstream.authority())?;
+        for (name, value) in signed.fields() {
+            head.field(name, value)?;
+        }
+        head.field("Idempotency-Key", &keyed.key)?;
+        head.field("User-Agent", USER_AGENT)?;
         if destination.route == Route::Banking
             && let Some(api_key) = self.rotation.api_key()
         {
-            request.append_header("api_key", api_key)?;
+            head.field("api_key", api_key)?;
         }
         for (name, value) in &keyed.admitted.forwarded {
-            request.append_header(name.clone(), value)?;
+            head.field(name.as_str(), value)?;
         }
-        self.add_traceparent(&mut request, trail)?;
-        Ok(Box::new(request))
+        self.add_traceparent(&mut head, trail)?;
+        Ok(head)
     }
 }
 
@@ -343,14 +338,6 @@ impl Proxy {
 /// balancer may say in Ingo's place.
 fn proves_acceptance(status: StatusCode) -> bool {
     !matches!(status.as_u16(), 401 | 403 | 429) && !status.is_server_error()
-}
-
-/// A value that debug output hides.
-fn sensitive(value: String) -> pingora::Result<HeaderValue> {
-    let mut value = HeaderValue::try_from(value)
-        .or_err(ErrorType::InvalidHTTPHeader, "building Authorization")?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 /// How an attempt that stands in the journal ended there.

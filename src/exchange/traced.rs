@@ -14,6 +14,7 @@ use crate::{
     retry::Ended,
     telemetry::{AttemptEnd, IngoStatus, Trail},
     traceparent::Traceparent,
+    upstream::{Head, Unwritable},
 };
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -55,16 +56,12 @@ impl Proxy {
     }
 
     /// Tells Ingo the trace and the attempt's span, where it may be told.
-    pub(super) fn add_traceparent(
-        &self,
-        request: &mut RequestHeader,
-        trail: &Trail,
-    ) -> pingora::Result<()> {
+    pub(super) fn add_traceparent(&self, head: &mut Head, trail: &Trail) -> Result<(), Unwritable> {
         if let Some(trace) = &trail.trace
             && let Some(told) = trace.for_ingo()
             && self.headers.to_ingo.contains(&TRACEPARENT)
         {
-            request.append_header(TRACEPARENT, told.to_string())?;
+            head.field(TRACEPARENT.as_str(), told.to_string())?;
         }
         Ok(())
     }

@@ -5,14 +5,13 @@
 use std::{io, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
-use pingora::http::RequestHeader;
 use tokio::{
     net::TcpStream,
     time::{Instant, timeout_at},
 };
 
 use super::{
-    Answer, Failure, Freshness, NotConnected, Outgoing, Unreachable, Upstream,
+    Answer, Failure, Freshness, Head, NotConnected, Outgoing, Unreachable, Unwritable, Upstream,
     send::connect_failure,
 };
 use crate::{
@@ -28,7 +27,7 @@ pub struct Reached(pub(super) TcpStream);
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     /// The method.
-    pub method: &'a str,
+    pub method: &'static str,
     /// The target, byte for byte.
     pub target: &'a str,
     /// The header fields besides `Host`.
@@ -78,8 +77,8 @@ impl Upstream {
     /// # Errors
     /// [`Unanswered`].
     pub async fn ask(&self, request: Request<'_>) -> Result<Answer, Unanswered> {
-        let header = self
-            .header(&request)
+        let head = self
+            .head(&request)
             .map_err(|_| Unanswered::Failed(Failure::Unreachable(Unreachable::Other)))?;
         let mut progress = Progress {
             written: false,
@@ -96,7 +95,7 @@ impl Upstream {
         let mut memory = Memory::new(2 * self.max_response_bytes).reserve();
         let limit = Instant::now() + request.limit;
         let outgoing = Outgoing {
-            request: header,
+            head,
             body: Bytes::from_static(request.body),
             asked_for: &[],
         };
@@ -107,12 +106,12 @@ impl Upstream {
             .map_err(Unanswered::Failed)
     }
 
-    fn header(&self, request: &Request<'_>) -> pingora::Result<Box<RequestHeader>> {
-        let mut header = RequestHeader::build(request.method, request.target.as_bytes(), Some(8))?;
-        header.append_header("Host", self.authority())?;
+    fn head(&self, request: &Request<'_>) -> Result<Head, Unwritable> {
+        let mut head = Head::new(request.method, request.target.as_bytes())?;
+        head.field("Host", self.authority())?;
         for (name, value) in request.fields {
-            header.append_header(*name, *value)?;
+            head.field(name, value)?;
         }
-        Ok(Box::new(header))
+        Ok(head)
     }
 }

@@ -9,8 +9,8 @@ mod dial;
 mod endpoint;
 mod examine;
 mod handshake;
+mod head;
 mod idle;
-mod joined;
 mod roots;
 mod send;
 mod skew;
@@ -24,6 +24,7 @@ pub use self::{
     endpoint::{Freshness, Upstream},
     examine::{Reached, Request, Unanswered},
     handshake::{Certificate, Distrust, Handshake, Roots},
+    head::{Head, Unwritable},
     idle::pool_apart,
     send::{Answer, BadResponse, Connection, Failure, NotConnected, Outgoing, Unreachable},
 };

@@ -3,25 +3,32 @@
 //! Every failure says what is known, in the terms of `product.md`; whether bytes were written is kept apart in [`Progress`],
 //! outside this future, so that it survives a time-out, a dropped future and a panic.
 
-use std::{borrow::Cow, pin::pin, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    io::{self, IoSlice},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, Version, header};
 use pingora::{
-    Error, ErrorType, http::RequestHeader, protocols::Stream,
-    protocols::http::v1::client::HttpSession, tls::RusTlsError,
+    Error, ErrorType, protocols::Stream, protocols::http::v1::client::HttpSession, tls::RusTlsError,
 };
 
-use tokio::sync::OwnedSemaphorePermit;
-
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    io::AsyncWriteExt as _,
+    sync::OwnedSemaphorePermit,
+    time::{Instant, timeout_at},
+};
 
 use super::{
     Freshness, Upstream,
     connections::Busy,
     dial::{RESOLVE_FAILED, TCP_TIMED_OUT},
     endpoint::Endpoint,
-    joined::Joined,
+    head::Head,
     roots::Pool,
     tunnel::{PROXY_PASSWORD, PROXY_REFUSED, PROXY_UNINTELLIGIBLE},
 };
@@ -76,7 +83,7 @@ impl Answer {
 /// A request, and what of its answer is wanted.
 pub struct Outgoing<'a> {
     /// The head.
-    pub request: Box<RequestHeader>,
+    pub head: Head,
     /// The body.
     pub body: Bytes,
     /// The fields of the answer's head that are kept: a copy of all would cost more than reading them did.
@@ -85,7 +92,7 @@ pub struct Outgoing<'a> {
 
 /// A connection to an upstream, for one attempt.
 pub struct Connection<'a> {
-    session: HttpSession,
+    stream: Stream,
     /// The pool that it came from and goes back to: what is verified otherwise since is not mixed with it.
     pool: Arc<Pool>,
     endpoint: &'a Endpoint,
@@ -190,10 +197,7 @@ impl Upstream {
             // Boxed: connecting is rare and its future large.
             None => Box::pin(pool.connector.new_stream(endpoint))
                 .await
-                .map(|fresh| {
-                    let joined: Stream = Box::new(Joined::over(fresh));
-                    (joined, false)
-                }),
+                .map(|fresh| (fresh, false)),
         };
         let connecting = progress.stopwatch.stop();
         if matches!(found, Ok((_, true))) {
@@ -225,9 +229,8 @@ impl Upstream {
                 return Err(NotConnected::Failed(failure));
             }
         };
-        let mut session = HttpSession::new(stream);
         if !reused
-            && let Some(Some(tls)) = session.digest_mut().timing_digest.get(1)
+            && let Some(Some(tls)) = stream.get_timing_digest().get(1)
             && let Some(spent) = tls.establishment_duration
         {
             progress
@@ -236,7 +239,7 @@ impl Upstream {
         }
         Ok(Connection {
             _busy: busy,
-            session,
+            stream,
             pool,
             endpoint,
             _place: place,
@@ -256,7 +259,7 @@ impl Upstream {
         progress: &mut Progress,
     ) -> Result<Answer, Failure> {
         let Connection {
-            mut session,
+            mut stream,
             pool,
             endpoint,
             _place,
@@ -269,13 +272,15 @@ impl Upstream {
         let spare = limit.saturating_duration_since(Instant::now()) / 4;
         let mut waited = Duration::ZERO;
         let written = {
-            let writing = pin!(write(&mut session, outgoing.request, &outgoing.body));
+            let head = outgoing.head.into_wire();
+            let writing = pin!(write(&mut stream, &head, &outgoing.body));
             let writing = waits(writing, &mut waited);
             let written = timeout_at(limit - spare.min(EARLY_ANSWER), writing).await;
             matches!(written, Ok(Ok(())))
         };
         progress.stopwatch.enter(Phase::FirstByte);
         progress.stopwatch.waited(waited);
+        let mut session = HttpSession::new(stream);
         let mut answer = match read_head(&mut session, outgoing.asked_for).await {
             Ok(answer) => answer,
             Err(failed) => return Err(failed.told(written, progress)),
@@ -317,19 +322,17 @@ impl Upstream {
     }
 }
 
-async fn write(
-    session: &mut HttpSession,
-    request: Box<RequestHeader>,
-    body: &Bytes,
-) -> pingora::Result<()> {
-    Joined::hold(session.stream(), !body.is_empty());
-    session.write_request_header(request).await?;
-    if !body.is_empty() {
-        Joined::hold(session.stream(), false);
-        session.write_body(body).await?;
+/// Writes head and body together: one system call and one segment, or one TLS record, where Pingora makes two of them.
+async fn write(stream: &mut Stream, head: &[u8], body: &[u8]) -> io::Result<()> {
+    let mut parts = [IoSlice::new(head), IoSlice::new(body)];
+    let mut left = &mut parts[..];
+    while !left.is_empty() {
+        match stream.write_vectored(left).await? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            written => IoSlice::advance_slices(&mut left, written),
+        }
     }
-    session.finish_body().await?;
-    Ok(())
+    stream.flush().await
 }
 
 /// Reads the head of the final answer, past interim ones, and keeps what is `asked_for`; the body is still to be read.
