@@ -289,7 +289,7 @@ async fn ask(upstream: &Upstream, clock: &Clock, steps: &mut Vec<Step>) -> bool 
             answer.status.as_u16()
         ),
     ));
-    upstream.compare_clocks(&answer, clock.now());
+    upstream.compare_clocks(&answer, answer.head_at.elapsed(), clock.now());
     steps.push(match upstream.clock_skew() {
         None => Step::skipped("clock", "the answer has no date to compare with"),
         Some(0) => Step::well("clock", "both clocks agree to the second"),

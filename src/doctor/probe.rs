@@ -36,7 +36,7 @@ pub(super) async fn examine(
     // What `serve` does, too: with a date that Ingo accepts it shows whether the rest is right.
     if let (Ok(first), Some(bound)) = (&answer, config.safety.max_clock_correction)
         && refusal(first) == Some(KongRefusal::Skew)
-        && let Some(skew) = upstream.compare_clocks(first, clock.now())
+        && let Some(skew) = upstream.compare_clocks(first, first.head_at.elapsed(), clock.now())
         && let Some(seconds) = upstream.correct_clock(bound, skew, used)
     {
         used = seconds;

@@ -122,26 +122,31 @@ impl Proxy {
             .map_err(lost)?
             .map_err(|failure| not_connected(failure, upstream.name()))?;
 
-        trail.progress.stopwatch.enter(Phase::Sign);
+        let mut now = trail.progress.stopwatch.enter(Phase::Sign);
         let begun = self.begin_in_journal(keyed, patience, trail).await?;
-        let result = self.send(keyed, connection, patience, trail).await;
+        if begun.is_some() {
+            now = trail.progress.stopwatch.enter(Phase::Sign);
+        }
+        let now = Instant::from_std(now);
+        let result = self.send(keyed, connection, now, patience, trail).await;
         if let Some((journal, attempt)) = begun {
             journal.end(&attempt, journal_end(&result));
         }
         result
     }
 
-    /// Signs and sends over `connection`, and reads the answer.
+    /// Signs and sends over `connection`, and reads the answer, which may take its time from `now` on.
     async fn send(
         &self,
         keyed: &mut Keyed<'_>,
         connection: Connection<'_>,
+        now: Instant,
         patience: &Patience<'_>,
         trail: &mut Trail,
     ) -> Result<Box<Received>, Missed> {
         let destination = keyed.admitted.destination;
         let upstream = &destination.upstream;
-        if patience.left().is_zero() {
+        if patience.deadline <= now {
             // A request that nobody would wait for is not sent, least of all a payment.
             return Err(lost(Lost::Deadline));
         }
@@ -152,9 +157,7 @@ impl Proxy {
         let head = self
             .signed(keyed, &used.credential, trail)
             .map_err(|_| Missed::Held(unbuildable()))?;
-        let limit = patience
-            .deadline
-            .min(Instant::now() + destination.attempt_timeout);
+        let limit = patience.deadline.min(now + destination.attempt_timeout);
         let outgoing = Outgoing {
             head,
             body: keyed.body.bytes.clone(),
@@ -174,8 +177,8 @@ impl Proxy {
             .await
             .ok_or(Missed::TimedOut)?
             .map_err(Missed::Unanswered)?;
-        trail.progress.stopwatch.enter(Phase::Validate);
-        let skew = upstream.compare_clocks(&answer, self.clock.now());
+        let age = trail.progress.stopwatch.enter(Phase::Validate) - answer.head_at;
+        let skew = upstream.compare_clocks(&answer, age, self.clock.now());
         if answer.may_be_cut_short
             && check_json(&answer.body).is_err_and(|not| not.reason == Reason::Truncated)
         {

@@ -44,8 +44,8 @@ impl Proxy {
         deadline: Instant,
         trail: &mut Trail,
     ) -> Result<Body, Rejection> {
-        trail.progress.stopwatch.enter(Phase::ReadBody);
-        let limit = deadline.min(Instant::now() + self.limits.body_deadline);
+        let now = Instant::from_std(trail.progress.stopwatch.enter(Phase::ReadBody));
+        let limit = deadline.min(now + self.limits.body_deadline);
         if admitted.expects_continue && admitted.content_length != Some(0) {
             within(limit, continue_reading(session)).await??;
         }

@@ -16,7 +16,7 @@ use pingora::{
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt, copy, sink},
-    time::timeout,
+    time::{timeout, timeout_at},
 };
 
 use super::{Current, Proxy, Rejection, Reply, body::overloaded, broken};
@@ -32,6 +32,8 @@ use crate::{
 const WRITE_DEADLINE: Duration = Duration::from_secs(30);
 /// A refusal costs a caller little to ask for, so it is given less time to read one.
 const REFUSAL_DEADLINE: Duration = Duration::from_secs(5);
+/// Keeps a connection, as Pingora puts it, in seconds.
+const NO_TIMEOUT: Option<u64> = Some(0);
 /// Having refused a body, this much more of it is read and discarded, so that the caller gets to read the answer:
 /// closing with unread bytes resets the connection.
 const LINGER_BYTES: u64 = 256 * 1024;
@@ -203,8 +205,11 @@ impl Proxy {
             return;
         };
         http1.set_pipelining_enabled(true);
-        // Until the first byte of a head, this is the only time-out; after it, the guard's.
-        session.set_keepalive(Some(self.idle_seconds()));
+        // The guard ends a connection that idles: a timer of Pingora's would be made for each request.
+        if let Some(guarded) = Guarded::of(http1.stream()) {
+            guarded.awaits_request((Instant::now() + self.limits.inbound_idle_timeout).into());
+        }
+        session.set_keepalive(NO_TIMEOUT);
     }
 
     /// Keeps the connection where the caller and the stage of our life allow it.
@@ -216,17 +221,12 @@ impl Proxy {
             && !guarded.is_some_and(Guarded::is_outdated)
             && !tunnel
             && self.lifecycle.stage() == Stage::Serving;
-        session.set_keepalive(keep.then(|| self.idle_seconds()));
-    }
-
-    /// Pingora counts whole seconds, and takes 0 for no limit.
-    fn idle_seconds(&self) -> u64 {
-        self.limits.inbound_idle_timeout.as_secs().max(1)
+        session.set_keepalive(NO_TIMEOUT.filter(|_| keep));
     }
 
     /// Writes the answer and tells of the exchange. Whether all of it was written.
     async fn reply(&self, session: &mut ServerSession, reply: Reply, trail: &mut Trail) -> bool {
-        trail.progress.stopwatch.enter(Phase::WriteAnswer);
+        let now = trail.progress.stopwatch.enter(Phase::WriteAnswer);
         if self.lifecycle.stage() != Stage::Serving {
             session.set_keepalive(None);
         }
@@ -244,7 +244,10 @@ impl Proxy {
             session.write_response_header(head).await?;
             session.write_response_body(body, true).await
         };
-        let written = matches!(timeout(deadline, writing).await, Ok(Ok(())));
+        let written = matches!(
+            timeout_at((now + deadline).into(), writing).await,
+            Ok(Ok(()))
+        );
         if !written {
             ending.outcome = Outcome::Aborted;
         }

@@ -21,7 +21,7 @@ use pingora::tls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt, ReadBuf},
     sync::OwnedSemaphorePermit,
-    time::{Sleep, sleep, timeout},
+    time::{Instant, Sleep, sleep, sleep_until, timeout},
 };
 
 use super::{
@@ -65,6 +65,8 @@ pub struct Guarded {
     charged: Option<Reservation>,
     /// Runs only while a head has begun and is not complete: most heads come in one read and need no timer.
     timer: Option<Pin<Box<Sleep>>>,
+    /// Runs from the first request that is waited for; it is set anew only when it ends, not for each.
+    idle: Option<Pin<Box<Sleep>>>,
     told: Mutex<Told>,
     _places: Vec<OwnedSemaphorePermit>,
     _open: Option<Open>,
@@ -75,6 +77,8 @@ pub struct Guarded {
 struct Told {
     targets: VecDeque<Target>,
     fault: Option<Fault>,
+    /// What the application tells the guard: until when it waits for a request to begin, while it does.
+    waits_until: Option<Instant>,
 }
 
 /// A head up to this size is not charged to the memory budget: the connections that may be open are counted.
@@ -102,6 +106,7 @@ impl Guarded {
             scanner: Some(Scanner::new(door.limits.head_bytes)),
             charged: None,
             timer: None,
+            idle: None,
             told: Mutex::default(),
             _places: vec![place],
             _open: None,
@@ -122,13 +127,16 @@ impl Guarded {
         }
     }
 
+    /// Ends the connection where no request has begun `until` then. To be said before each request is read.
+    pub fn awaits_request(&self, until: Instant) {
+        self.told.lock().waits_until = Some(until);
+    }
+
     /// The target of the next request as it came, once its head is complete. Ask once for each.
     pub fn target(&self) -> Option<Vec<u8>> {
-        self.told
-            .lock()
-            .targets
-            .pop_front()
-            .map(|Target(bytes)| bytes)
+        let mut told = self.told.lock();
+        told.waits_until = None;
+        told.targets.pop_front().map(|Target(bytes)| bytes)
     }
 
     /// Why nothing more is passed on.
@@ -168,6 +176,46 @@ impl Guarded {
             return Err(self.refuse(Fault::TooSlow));
         }
         Ok(())
+    }
+
+    /// Ready when a request that is waited for has not begun in time.
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let within_head = self.scanner.as_ref().is_some_and(Scanner::is_within_head);
+        let Some(until) = self.told.get_mut().waits_until.filter(|_| !within_head) else {
+            return Poll::Pending;
+        };
+        let idle = self
+            .idle
+            .get_or_insert_with(|| Box::pin(sleep_until(until)));
+        if until < idle.deadline() {
+            idle.as_mut().reset(until);
+        }
+        while idle.as_mut().poll(cx).is_ready() {
+            if until <= idle.deadline() {
+                return Poll::Ready(());
+            }
+            // It was set for an earlier request.
+            idle.as_mut().reset(until);
+        }
+        Poll::Pending
+    }
+
+    /// Reads what was peeked at, or from the connection.
+    fn poll_more(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.peeked.is_empty() && buf.remaining() >= READ_AHEAD {
+            return Pin::new(&mut self.inner).poll_read(cx, buf);
+        }
+        if self.peeked.is_empty() {
+            return self.poll_read_ahead(cx, buf);
+        }
+        let n = self.peeked.len().min(buf.remaining());
+        buf.put_slice(&self.peeked[..n]);
+        self.peeked.advance(n);
+        if self.peeked.is_empty() {
+            // An idle connection must not hold the room that a busy one took.
+            self.peeked = BytesMut::new();
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Fills `buf`, and keeps what came beyond it: of a request that is somewhat larger than Pingora's buffer for a head, the rest
@@ -256,18 +304,10 @@ impl AsyncRead for Guarded {
     ) -> Poll<io::Result<()>> {
         self.poll_head_bounds(cx)?;
         let before = buf.filled().len();
-        if self.peeked.is_empty() && buf.remaining() >= READ_AHEAD {
-            ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
-        } else if self.peeked.is_empty() {
-            ready!(self.poll_read_ahead(cx, buf))?;
-        } else {
-            let n = self.peeked.len().min(buf.remaining());
-            buf.put_slice(&self.peeked[..n]);
-            self.peeked.advance(n);
-            if self.peeked.is_empty() {
-                // An idle connection must not hold the room that a busy one took.
-                self.peeked = BytesMut::new();
-            }
+        match self.poll_more(cx, buf) {
+            Poll::Ready(read) => read?,
+            // As if the caller had closed it.
+            Poll::Pending => return self.poll_idle(cx).map(Ok),
         }
         let passed = self.scan(&buf.filled()[before..]);
         let refused = passed < buf.filled().len() - before;

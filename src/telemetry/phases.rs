@@ -126,10 +126,12 @@ impl Stopwatch {
         self.started
     }
 
-    /// Ends the current phase and enters `phase`, which may have been entered before.
-    pub fn enter(&mut self, phase: Phase) {
+    /// Ends the current phase and enters `phase`, which may have been entered before. Answers when that is: a clock that was read
+    /// need not be read again at once.
+    pub fn enter(&mut self, phase: Phase) -> Instant {
         self.stop();
         self.current = phase;
+        self.entered
     }
 
     /// Books the time up to now on the current phase, and answers how much that is.

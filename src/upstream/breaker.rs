@@ -77,9 +77,6 @@ impl Breaker {
 
     /// How long connections are still kept back; nothing where a probe would be let through.
     pub(super) fn left(&self, now: Instant) -> Option<Duration> {
-        if !self.is_open() {
-            return None;
-        }
         match *self.lock() {
             State::Open { until } => until
                 .checked_duration_since(now)

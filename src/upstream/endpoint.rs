@@ -128,6 +128,9 @@ impl Upstream {
 
     /// How long it is still left alone, if it is.
     pub fn circuit_open_for(&self) -> Option<Duration> {
+        if !self.circuit_open() {
+            return None;
+        }
         self.breaker.left(Instant::now())
     }
 
@@ -146,9 +149,9 @@ impl Upstream {
         self.skew.measured()
     }
 
-    /// Compares the `Date` of an answer with the time at which its head came, seen from `now`: the difference in seconds.
-    pub fn compare_clocks(&self, answer: &Answer, now: SystemTime) -> Option<i64> {
-        let came = now.checked_sub(answer.head_at.elapsed()).unwrap_or(now);
+    /// Compares the `Date` of an answer with the time at which its head came, `age` before `now`: the difference in seconds.
+    pub fn compare_clocks(&self, answer: &Answer, age: Duration, now: SystemTime) -> Option<i64> {
+        let came = now.checked_sub(age).unwrap_or(now);
         self.skew.measure(answer.date()?, came)
     }
 

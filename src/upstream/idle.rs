@@ -11,7 +11,6 @@ use std::{
     pin::{Pin, pin},
     sync::{Arc, Weak},
     task::{Context, Poll, Waker},
-    time::Duration,
 };
 
 use futures_util::FutureExt as _;
@@ -86,10 +85,9 @@ impl Idle {
     }
 
     /// The connection that was put back last under `key`, if one of them can still be used.
-    pub(super) fn take(&self, key: Key) -> Option<Stream> {
+    pub(super) fn take(&self, key: Key, now: Instant) -> Option<Stream> {
         let mut shelves = self.shelves.lock();
         let shelf = shelves.iter_mut().find(|shelf| shelf.key == key)?;
-        let now = Instant::now();
         while let Some(mut waiting) = shelf.waiting.pop_back() {
             if waiting.until <= now {
                 // So have those that were put back before it, which the sweeper is about to close.
@@ -102,12 +100,9 @@ impl Idle {
         None
     }
 
-    /// Keeps `stream` under `key` for `timeout` at most. A key's time-out is always the same.
-    pub(super) fn put(self: &Arc<Self>, key: Key, stream: Stream, timeout: Duration) {
-        let mut waiting = Waiting {
-            stream,
-            until: Instant::now() + timeout,
-        };
+    /// Keeps `stream` under `key`, `until` then at most. What is put back later may wait longer.
+    pub(super) fn put(self: &Arc<Self>, key: Key, stream: Stream, until: Instant) {
+        let mut waiting = Waiting { stream, until };
         let mut shelves = self.shelves.lock();
         let known = shelves.iter().position(|shelf| shelf.key == key);
         let place = known.unwrap_or_else(|| {
@@ -117,7 +112,7 @@ impl Idle {
                 sweeper: None,
             });
             // Its own thread runs it: this one, whose runtime hears of what comes over its connections.
-            tokio::spawn(sweep(Arc::downgrade(self), key, waiting.until));
+            tokio::spawn(sweep(Arc::downgrade(self), key, until));
             shelves.len() - 1
         });
         let shelf = &mut shelves[place];
@@ -199,6 +194,8 @@ async fn sweep(idle: Weak<Idle>, key: Key, until: Instant) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
         net::{TcpListener, TcpStream},
@@ -212,6 +209,10 @@ mod tests {
         endpoint: 1,
         lane: 0,
     };
+
+    fn later(by: Duration) -> Instant {
+        Instant::now() + by
+    }
 
     /// A connection as Pingora makes them, and its other end.
     async fn connected() -> (Stream, TcpStream) {
@@ -236,13 +237,19 @@ mod tests {
         let (first, _far_1) = connected().await;
         let (second, _far_2) = connected().await;
         let ids = (first.id(), second.id());
-        assert!(idle.take(KEY).is_none());
-        idle.put(KEY, first, LONG);
-        idle.put(KEY, second, LONG);
-        assert!(idle.take(other).is_none());
-        assert_eq!(idle.take(KEY).map(|stream| stream.id()), Some(ids.1));
-        assert_eq!(idle.take(KEY).map(|stream| stream.id()), Some(ids.0));
-        assert!(idle.take(KEY).is_none());
+        assert!(idle.take(KEY, Instant::now()).is_none());
+        idle.put(KEY, first, later(LONG));
+        idle.put(KEY, second, later(LONG));
+        assert!(idle.take(other, Instant::now()).is_none());
+        assert_eq!(
+            idle.take(KEY, Instant::now()).map(|stream| stream.id()),
+            Some(ids.1)
+        );
+        assert_eq!(
+            idle.take(KEY, Instant::now()).map(|stream| stream.id()),
+            Some(ids.0)
+        );
+        assert!(idle.take(KEY, Instant::now()).is_none());
     }
 
     #[tokio::test]
@@ -250,19 +257,19 @@ mod tests {
     {
         let idle = Idle::new(8);
         let (near, mut far) = connected().await;
-        idle.put(KEY, near, LONG);
+        idle.put(KEY, near, later(LONG));
         // The sweeper has run, and again only when woken.
         tokio::task::yield_now().await;
         far.shutdown().await.expect("shut down");
         closed(&mut far).await;
 
         let (near, mut far) = connected().await;
-        idle.put(KEY, near, LONG);
+        idle.put(KEY, near, later(LONG));
         far.write_all(b"HTTP/1.1 408 Request Timeout\r\n\r\n")
             .await
             .expect("written");
         closed(&mut far).await;
-        assert!(idle.take(KEY).is_none());
+        assert!(idle.take(KEY, Instant::now()).is_none());
     }
 
     #[tokio::test]
@@ -271,13 +278,16 @@ mod tests {
         let (old, mut far_of_old) = connected().await;
         let (young, _far) = connected().await;
         let id = young.id();
-        idle.put(KEY, old, Duration::from_millis(1));
-        idle.put(KEY, young, LONG);
+        idle.put(KEY, old, later(Duration::from_millis(1)));
+        idle.put(KEY, young, later(LONG));
         closed(&mut far_of_old).await;
-        assert_eq!(idle.take(KEY).map(|stream| stream.id()), Some(id));
+        assert_eq!(
+            idle.take(KEY, Instant::now()).map(|stream| stream.id()),
+            Some(id)
+        );
         let (expired, mut far) = connected().await;
-        idle.put(KEY, expired, Duration::ZERO);
-        assert!(idle.take(KEY).is_none());
+        idle.put(KEY, expired, later(Duration::ZERO));
+        assert!(idle.take(KEY, Instant::now()).is_none());
         closed(&mut far).await;
     }
 
@@ -287,23 +297,26 @@ mod tests {
         let (first, mut far) = connected().await;
         let (second, _far) = connected().await;
         let id = second.id();
-        idle.put(KEY, first, LONG);
+        idle.put(KEY, first, later(LONG));
         let other = Key { endpoint: 2, ..KEY };
-        idle.put(other, second, LONG);
+        idle.put(other, second, later(LONG));
         closed(&mut far).await;
-        assert_eq!(idle.take(other).map(|stream| stream.id()), Some(id));
+        assert_eq!(
+            idle.take(other, Instant::now()).map(|stream| stream.id()),
+            Some(id)
+        );
         let none = Idle::new(0);
         let (near, mut far) = connected().await;
-        none.put(KEY, near, LONG);
+        none.put(KEY, near, later(LONG));
         closed(&mut far).await;
-        assert!(none.take(KEY).is_none());
+        assert!(none.take(KEY, Instant::now()).is_none());
     }
 
     #[tokio::test]
     async fn with_the_pool_its_connections_end() {
         let idle = Idle::new(8);
         let (near, mut far) = connected().await;
-        idle.put(KEY, near, LONG);
+        idle.put(KEY, near, later(LONG));
         drop(idle);
         closed(&mut far).await;
     }

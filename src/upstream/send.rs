@@ -34,7 +34,7 @@ use super::{
 };
 use crate::{
     bounds::{Parts, Reservation},
-    telemetry::{Phase, Progress, waits},
+    telemetry::{Phase, Progress, Stopwatch, waits},
 };
 
 /// Of an attempt's time, so much is left for an answer that came while the request was still being written.
@@ -178,7 +178,7 @@ impl Upstream {
         freshness: Freshness,
         progress: &mut Progress,
     ) -> Result<Connection<'_>, NotConnected> {
-        progress.stopwatch.enter(Phase::Connect);
+        let now = progress.stopwatch.enter(Phase::Connect);
         let place = self
             .places
             .clone()
@@ -186,13 +186,13 @@ impl Upstream {
             .map_err(|_| NotConnected::Busy)?;
         let permit = self
             .breaker
-            .permit(Instant::now().into_std())
+            .permit(now)
             .map_err(NotConnected::CircuitOpen)?;
         let endpoint = self.endpoint(freshness);
         let pool = self.pool.now();
         // Also while a connection is made, which is open before it can be used.
         let busy = self.connections.busy();
-        let found = match pool.idle.take(endpoint.key()) {
+        let found = match pool.idle.take(endpoint.key(), now.into()) {
             Some(pooled) => Ok((pooled, true)),
             // Boxed: connecting is rare and its future large.
             None => Box::pin(pool.connector.new_stream(endpoint))
@@ -265,11 +265,11 @@ impl Upstream {
             _place,
             _busy,
         } = connection;
-        progress.stopwatch.enter(Phase::Send);
+        let began = progress.stopwatch.enter(Phase::Send);
         progress.written = true;
         // A server may answer before it has read everything, then stop reading or close: its answer says more than our failed
         // write does.
-        let spare = limit.saturating_duration_since(Instant::now()) / 4;
+        let spare = limit.saturating_duration_since(began.into()) / 4;
         let mut waited = Duration::ZERO;
         let written = {
             let head = outgoing.head.into_wire();
@@ -281,11 +281,11 @@ impl Upstream {
         progress.stopwatch.enter(Phase::FirstByte);
         progress.stopwatch.waited(waited);
         let mut session = HttpSession::new(stream);
-        let mut answer = match read_head(&mut session, outgoing.asked_for).await {
+        let head = read_head(&mut session, outgoing.asked_for, &mut progress.stopwatch).await;
+        let mut answer = match head {
             Ok(answer) => answer,
             Err(failed) => return Err(failed.told(written, progress)),
         };
-        progress.stopwatch.enter(Phase::ReadResponse);
         answer.body = match self.read_body(&mut session, memory).await {
             Ok(body) => body,
             Err(failed) => return Err(failed.told(true, progress)),
@@ -293,7 +293,8 @@ impl Upstream {
         if written {
             session.respect_keepalive();
             if let Some(stream) = session.reuse().await {
-                pool.idle.put(endpoint.key(), stream, endpoint.idles_for());
+                let until = answer.head_at + endpoint.idles_for();
+                pool.idle.put(endpoint.key(), stream, until.into());
             }
         }
         Ok(answer)
@@ -336,7 +337,11 @@ async fn write(stream: &mut Stream, head: &[u8], body: &[u8]) -> io::Result<()> 
 }
 
 /// Reads the head of the final answer, past interim ones, and keeps what is `asked_for`; the body is still to be read.
-async fn read_head(session: &mut HttpSession, asked_for: &[HeaderName]) -> Result<Answer, Failed> {
+async fn read_head(
+    session: &mut HttpSession,
+    asked_for: &[HeaderName],
+    stopwatch: &mut Stopwatch,
+) -> Result<Answer, Failed> {
     for _ in 0..MAX_INTERIM_ANSWERS {
         session
             .read_response()
@@ -367,7 +372,7 @@ async fn read_head(session: &mut HttpSession, asked_for: &[HeaderName]) -> Resul
                 retry_after: head.headers.get(header::RETRY_AFTER).cloned(),
                 may_be_cut_short: !head.headers.contains_key(header::CONTENT_LENGTH)
                     && !head.headers.contains_key(header::TRANSFER_ENCODING),
-                head_at: std::time::Instant::now(),
+                head_at: stopwatch.enter(Phase::ReadResponse),
                 body: Bytes::new(),
             });
         }
