@@ -49,7 +49,7 @@ fn upstream() -> [Key; 16] {
         Key::new("upstream.connect_timeout", TIMEOUT, "A TCP connection may take this long to be made.").or("3s"),
         Key::new("upstream.tls_handshake_timeout", TIMEOUT, "Then the TLS handshake may take this long.").or("3s"),
         Key::new("upstream.idle_timeout", IDLE, "A connection without a request is closed after this long. Keep it below that of any NAT on the way.").or("30s"),
-        Key::new("upstream.idle_connections", Form::Count(0..=65_536), "Connections kept for reuse.").or("128"),
+        Key::new("upstream.idle_connections", Form::Count(0..=65_536), "Connections kept for reuse, of all threads and upstreams together.").or("128"),
         Key::new("upstream.attempts_in_flight", Form::Count(1..=1_000_000), "Attempts at one upstream that may run at once; beyond them, overloaded at once.").or("1024"),
         Key::file("upstream.ca_file", "/etc/ssl/certs/ca-certificates.crt", "PEM file of the roots to trust. Default: the system's. What is in this file and the next two may change at any time.").or_else("default: the system's roots"),
         Key::file("upstream.client_certificate_file", "/run/secrets/tls/client.crt", "With client_key_file: what is shown to an upstream that asks who we are. PEM files, both or neither."),
