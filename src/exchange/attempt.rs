@@ -8,7 +8,7 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 use super::{
-    Proxy, Rejection,
+    Destination, Proxy, Rejection,
     body::overloaded,
     failure,
     keyed::Keyed,
@@ -111,27 +111,23 @@ impl Proxy {
             return Err(Missed::Held(failure::circuit_open(upstream.name(), left)));
         }
         self.keep_pace(patience, finish, trail).await?;
-        let freshness = Freshness::of(destination.route.class());
-        // What is large is pinned where it is: an `async fn` holds what it is given twice.
-        let connection = patience
-            .wait(
-                finish,
-                pin!(upstream.connect(freshness, &mut trail.progress)),
-            )
-            .await
-            .map_err(lost)?
-            .map_err(|failure| not_connected(failure, upstream.name()))?;
-
-        let mut now = trail.progress.stopwatch.enter(Phase::Sign);
-        let begun = self.begin_in_journal(keyed, patience, trail).await?;
-        if begun.is_some() {
-            now = trail.progress.stopwatch.enter(Phase::Sign);
-        }
-        let now = Instant::from_std(now);
-        let result = self.send(keyed, connection, now, patience, trail).await;
-        if let Some((journal, attempt)) = begun {
-            journal.end(&attempt, journal_end(&result));
-        }
+        let mut connection = connected(destination, finish, patience, trail).await?;
+        let now = trail.progress.stopwatch.enter(Phase::Sign);
+        let Some((journal, attempt)) = self.begin_in_journal(keyed, patience, trail).await? else {
+            let now = Instant::from_std(now);
+            return self.send(keyed, connection, now, patience, trail).await;
+        };
+        let result = async {
+            if !connection.is_quiet() {
+                // It ended while the disk was waited for; nothing was written to it.
+                drop(connection);
+                connection = Box::pin(connected(destination, finish, patience, trail)).await?;
+            }
+            let now = Instant::from_std(trail.progress.stopwatch.enter(Phase::Sign));
+            self.send(keyed, connection, now, patience, trail).await
+        };
+        let result = Box::pin(result).await;
+        journal.end(&attempt, journal_end(&result));
         result
     }
 
@@ -335,6 +331,21 @@ impl Proxy {
         self.add_traceparent(&mut head, trail)?;
         Ok(head)
     }
+}
+
+/// Takes a connection to where the route leads, or makes one.
+async fn connected<'d>(
+    destination: &'d Destination,
+    finish: bool,
+    patience: &Patience<'_>,
+    trail: &mut Trail,
+) -> Result<Connection<'d>, Missed> {
+    let upstream = &destination.upstream;
+    let freshness = Freshness::of(destination.route.class());
+    // What is large is pinned where it is: an `async fn` holds what it is given twice.
+    let connecting = pin!(upstream.connect(freshness, &mut trail.progress));
+    let connected = patience.wait(finish, connecting).await.map_err(lost)?;
+    connected.map_err(|failure| not_connected(failure, upstream.name()))
 }
 
 /// Whether an answer of this status proves that the signature was accepted. A 401 or 403 does not; neither does what a load

@@ -11,6 +11,7 @@ use std::{
     pin::{Pin, pin},
     sync::{Arc, Weak},
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use futures_util::FutureExt as _;
@@ -50,6 +51,7 @@ struct Shelf {
 #[derive(Debug)]
 struct Waiting {
     stream: Stream,
+    since: Instant,
     until: Instant,
 }
 
@@ -89,20 +91,27 @@ impl Idle {
         let mut shelves = self.shelves.lock();
         let shelf = shelves.iter_mut().find(|shelf| shelf.key == key)?;
         while let Some(mut waiting) = shelf.waiting.pop_back() {
-            if waiting.until <= now {
-                // So have those that were put back before it, which the sweeper is about to close.
-                return None;
-            }
-            if waiting.stays_quiet() {
+            if now < waiting.until && is_quiet(&mut waiting.stream) {
                 return Some(waiting.stream);
             }
         }
         None
     }
 
-    /// Keeps `stream` under `key`, `until` then at most. What is put back later may wait longer.
-    pub(super) fn put(self: &Arc<Self>, key: Key, stream: Stream, until: Instant) {
-        let mut waiting = Waiting { stream, until };
+    /// Keeps `stream`, which waits since `since`, under `key` for `timeout` at most.
+    pub(super) fn put(
+        self: &Arc<Self>,
+        key: Key,
+        stream: Stream,
+        since: Instant,
+        timeout: Duration,
+    ) {
+        let until = since + timeout;
+        let mut waiting = Waiting {
+            stream,
+            since,
+            until,
+        };
         let mut shelves = self.shelves.lock();
         let known = shelves.iter().position(|shelf| shelf.key == key);
         let place = known.unwrap_or_else(|| {
@@ -117,7 +126,7 @@ impl Idle {
         });
         let shelf = &mut shelves[place];
         let quiet = match &shelf.sweeper {
-            Some(sweeper) => waiting.is_quiet(&mut Context::from_waker(sweeper)),
+            Some(sweeper) => poll_quiet(&mut waiting.stream, &mut Context::from_waker(sweeper)),
             // It looks at all of them when it first runs.
             None => true,
         };
@@ -127,12 +136,12 @@ impl Idle {
         shelf.waiting.push_back(waiting);
         let kept: usize = shelves.iter().map(|shelf| shelf.waiting.len()).sum();
         if kept > self.most {
-            let since = |shelf: &Shelf| shelf.waiting.front().map(|waiting| waiting.until);
-            let fullest = shelves
+            let since = |shelf: &Shelf| shelf.waiting.front().map(|waiting| waiting.since);
+            let waits_longest = shelves
                 .iter_mut()
                 .filter(|shelf| !shelf.waiting.is_empty())
                 .min_by_key(|shelf| since(shelf));
-            let _closed = fullest.and_then(|shelf| shelf.waiting.pop_front());
+            let _closed = waits_longest.and_then(|shelf| shelf.waiting.pop_front());
         }
     }
 
@@ -145,7 +154,7 @@ impl Idle {
         let now = Instant::now();
         shelf
             .waiting
-            .retain_mut(|waiting| now < waiting.until && waiting.is_quiet(cx));
+            .retain_mut(|waiting| now < waiting.until && poll_quiet(&mut waiting.stream, cx));
         let Some(oldest) = shelf.waiting.front() else {
             shelves.swap_remove(place);
             return None;
@@ -155,25 +164,21 @@ impl Idle {
     }
 }
 
-impl Waiting {
-    /// Whether nothing came, not even the end: an upstream says nothing unasked, so that what comes is no answer. The task of
-    /// `cx` is woken when something does.
-    fn is_quiet(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut byte = [0];
-        let mut read = ReadBuf::new(&mut byte);
-        Pin::new(&mut self.stream)
-            .poll_read(cx, &mut read)
-            .is_pending()
-    }
+/// Whether nothing came over `stream`, not even its end: an upstream says nothing unasked, so that what comes is no answer. The
+/// task of `cx` is woken when something does.
+fn poll_quiet(stream: &mut Stream, cx: &mut Context<'_>) -> bool {
+    let mut byte = [0];
+    let mut read = ReadBuf::new(&mut byte);
+    Pin::new(stream).poll_read(cx, &mut read).is_pending()
+}
 
-    /// The same, waking nobody, and without regard to what else the task has done: what looks quiet for want of turns is not.
-    fn stays_quiet(&mut self) -> bool {
-        let looking = poll_fn(|cx| match self.is_quiet(cx) {
-            true => Poll::Pending,
-            false => Poll::Ready(()),
-        });
-        unconstrained(looking).now_or_never().is_none()
-    }
+/// The same, waking nobody, and without regard to what else the task has done: what looks quiet for want of turns is not.
+pub(super) fn is_quiet(stream: &mut Stream) -> bool {
+    let looking = poll_fn(|cx| match poll_quiet(stream, cx) {
+        true => Poll::Pending,
+        false => Poll::Ready(()),
+    });
+    unconstrained(looking).now_or_never().is_none()
 }
 
 /// Closes what can be used no more under `key`, until nothing waits there. `until`: when to look for the first time.
@@ -194,8 +199,6 @@ async fn sweep(idle: Weak<Idle>, key: Key, until: Instant) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
         net::{TcpListener, TcpStream},
@@ -209,10 +212,6 @@ mod tests {
         endpoint: 1,
         lane: 0,
     };
-
-    fn later(by: Duration) -> Instant {
-        Instant::now() + by
-    }
 
     /// A connection as Pingora makes them, and its other end.
     async fn connected() -> (Stream, TcpStream) {
@@ -238,8 +237,8 @@ mod tests {
         let (second, _far_2) = connected().await;
         let ids = (first.id(), second.id());
         assert!(idle.take(KEY, Instant::now()).is_none());
-        idle.put(KEY, first, later(LONG));
-        idle.put(KEY, second, later(LONG));
+        idle.put(KEY, first, Instant::now(), LONG);
+        idle.put(KEY, second, Instant::now(), LONG);
         assert!(idle.take(other, Instant::now()).is_none());
         assert_eq!(
             idle.take(KEY, Instant::now()).map(|stream| stream.id()),
@@ -257,14 +256,14 @@ mod tests {
     {
         let idle = Idle::new(8);
         let (near, mut far) = connected().await;
-        idle.put(KEY, near, later(LONG));
+        idle.put(KEY, near, Instant::now(), LONG);
         // The sweeper has run, and again only when woken.
         tokio::task::yield_now().await;
         far.shutdown().await.expect("shut down");
         closed(&mut far).await;
 
         let (near, mut far) = connected().await;
-        idle.put(KEY, near, later(LONG));
+        idle.put(KEY, near, Instant::now(), LONG);
         far.write_all(b"HTTP/1.1 408 Request Timeout\r\n\r\n")
             .await
             .expect("written");
@@ -278,16 +277,20 @@ mod tests {
         let (old, mut far_of_old) = connected().await;
         let (young, _far) = connected().await;
         let id = young.id();
-        idle.put(KEY, old, later(Duration::from_millis(1)));
-        idle.put(KEY, young, later(LONG));
+        idle.put(KEY, old, Instant::now(), Duration::from_millis(1));
+        idle.put(KEY, young, Instant::now(), LONG);
         closed(&mut far_of_old).await;
         assert_eq!(
             idle.take(KEY, Instant::now()).map(|stream| stream.id()),
             Some(id)
         );
+        let (usable, _far) = connected().await;
+        let id = usable.id();
         let (expired, mut far) = connected().await;
-        idle.put(KEY, expired, later(Duration::ZERO));
-        assert!(idle.take(KEY, Instant::now()).is_none());
+        idle.put(KEY, usable, Instant::now(), LONG);
+        idle.put(KEY, expired, Instant::now(), Duration::ZERO);
+        let taken = idle.take(KEY, Instant::now());
+        assert_eq!(taken.map(|stream| stream.id()), Some(id));
         closed(&mut far).await;
     }
 
@@ -297,9 +300,10 @@ mod tests {
         let (first, mut far) = connected().await;
         let (second, _far) = connected().await;
         let id = second.id();
-        idle.put(KEY, first, later(LONG));
+        idle.put(KEY, first, Instant::now(), LONG);
         let other = Key { endpoint: 2, ..KEY };
-        idle.put(other, second, later(LONG));
+        // It may wait less long, and has waited less.
+        idle.put(other, second, Instant::now(), LONG / 2);
         closed(&mut far).await;
         assert_eq!(
             idle.take(other, Instant::now()).map(|stream| stream.id()),
@@ -307,7 +311,7 @@ mod tests {
         );
         let none = Idle::new(0);
         let (near, mut far) = connected().await;
-        none.put(KEY, near, later(LONG));
+        none.put(KEY, near, Instant::now(), LONG);
         closed(&mut far).await;
         assert!(none.take(KEY, Instant::now()).is_none());
     }
@@ -316,7 +320,7 @@ mod tests {
     async fn with_the_pool_its_connections_end() {
         let idle = Idle::new(8);
         let (near, mut far) = connected().await;
-        idle.put(KEY, near, later(LONG));
+        idle.put(KEY, near, Instant::now(), LONG);
         drop(idle);
         closed(&mut far).await;
     }

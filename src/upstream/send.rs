@@ -29,6 +29,7 @@ use super::{
     dial::{RESOLVE_FAILED, TCP_TIMED_OUT},
     endpoint::Endpoint,
     head::Head,
+    idle::is_quiet,
     roots::Pool,
     tunnel::{PROXY_PASSWORD, PROXY_REFUSED, PROXY_UNINTELLIGIBLE},
 };
@@ -98,6 +99,13 @@ pub struct Connection<'a> {
     endpoint: &'a Endpoint,
     _place: OwnedSemaphorePermit,
     _busy: Busy,
+}
+
+impl Connection<'_> {
+    /// Whether it is as it was when it was taken: the upstream has neither ended it nor said anything unasked.
+    pub fn is_quiet(&mut self) -> bool {
+        is_quiet(&mut self.stream)
+    }
 }
 
 /// Why an attempt brought no answer.
@@ -293,8 +301,8 @@ impl Upstream {
         if written {
             session.respect_keepalive();
             if let Some(stream) = session.reuse().await {
-                let until = answer.head_at + endpoint.idles_for();
-                pool.idle.put(endpoint.key(), stream, until.into());
+                let since = answer.head_at.into();
+                (pool.idle).put(endpoint.key(), stream, since, endpoint.idles_for());
             }
         }
         Ok(answer)
