@@ -1,7 +1,5 @@
 //! A complete request head: its grammar, and how it frames its body (RFC 9112 §3, §5, §6).
 
-use memchr::memchr;
-
 use super::Target;
 
 /// How a body is framed.
@@ -14,16 +12,13 @@ pub(super) enum Body {
 
 /// Checks a head that ends with an empty line and holds neither bare CR nor bare LF.
 pub(super) fn check(head: &[u8]) -> Result<(Target, Body), &'static str> {
-    let (first, mut rest) = line(head);
-    let (target, http_11) = request_line(first)?;
+    let mut lines = head
+        .split(|b| *b == b'\n')
+        .map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let (target, http_11) = request_line(lines.next().unwrap_or_default())?;
     let mut fields = Fields::default();
-    loop {
-        let (field, after) = line(rest);
-        if field.is_empty() {
-            break;
-        }
-        fields.read(field)?;
-        rest = after;
+    for line in lines.take_while(|line| !line.is_empty()) {
+        fields.read(line)?;
     }
     match fields {
         Fields { lengths: 2.., .. } => Err("Content-Length is repeated"),
@@ -42,14 +37,6 @@ pub(super) fn check(head: &[u8]) -> Result<(Target, Body), &'static str> {
         } => Ok((target, Body::Length(length))),
         Fields { .. } => Ok((target, Body::None)),
     }
-}
-
-/// The first line without its end, and what comes after it.
-fn line(head: &[u8]) -> (&[u8], &[u8]) {
-    let end = memchr(b'\n', head).unwrap_or(head.len());
-    let line = &head[..end];
-    let after = head.get(end + 1..).unwrap_or_default();
-    (line.strip_suffix(b"\r").unwrap_or(line), after)
 }
 
 /// `method SP target SP version`: the target, and whether the version is 1.1.
@@ -109,14 +96,14 @@ pub(super) fn field(line: &[u8]) -> Result<(&[u8], &[u8]), &'static str> {
     if line.starts_with(b" ") || line.starts_with(b"\t") {
         return Err("a header field is folded over two lines");
     }
-    let Some(colon) = memchr(b':', line) else {
+    let Some(colon) = line.iter().position(|b| *b == b':') else {
         return Err("a header field has no colon");
     };
     let (name, value) = (&line[..colon], &line[colon + 1..]);
     if name.is_empty() || !name.iter().all(|b| is_token(*b)) {
         return Err("a header field's name is not a token");
     }
-    if !value.iter().all(|b| STANDS_IN_VALUES[usize::from(*b)]) {
+    if !value.iter().all(|b| *b == b'\t' || !b.is_ascii_control()) {
         return Err("a header field's value holds a control character");
     }
     Ok((name, value.trim_ascii()))
@@ -134,34 +121,5 @@ fn decimal(value: &[u8]) -> Option<u64> {
 
 /// RFC 9110 §5.6.2.
 fn is_token(byte: u8) -> bool {
-    TOKENS[usize::from(byte)]
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
-
-/// By byte, because each byte of each head is looked up.
-static TOKENS: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        table[byte] = (byte as u8).is_ascii_alphanumeric();
-        byte += 1;
-    }
-    let others = b"!#$%&'*+-.^_`|~";
-    let mut at = 0;
-    while at < others.len() {
-        table[others[at] as usize] = true;
-        at += 1;
-    }
-    table
-};
-
-/// Whether a byte may stand in a field's value: all but control characters, of which a tab may (RFC 9110 §5.5).
-static STANDS_IN_VALUES: [bool; 256] = {
-    let mut table = [true; 256];
-    let mut byte = 0;
-    while byte < 0x20 {
-        table[byte] = byte == 0x09;
-        byte += 1;
-    }
-    table[0x7f] = false;
-    table
-};
