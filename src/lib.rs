@@ -38,7 +38,7 @@
 //! 1. [`secret`], [`clock`]
 //! 2. [`framing`], [`signing`], [`capture`], [`ingo`], [`problem`], [`retry`], [`idempotency`], [`traceparent`], `moment`: pure. No Pingora, tokio, files, environment, clock
 //!    or randomness.
-//! 3. [`watch`], [`config`], [`credentials`], [`tls`], [`bounds`], [`lifecycle`], [`telemetry`], [`journal`]
+//! 3. [`watch`], [`config`], [`credentials`], [`tls`], [`bounds`], [`lifecycle`], [`message`], [`telemetry`], [`journal`]
 //! 4. [`listener`], [`upstream`], [`exchange`], [`admin`], [`emulator`]: the only ones that name Pingora.
 //! 5. [`server`], [`doctor`], [`cli`]
 //!
@@ -85,6 +85,8 @@ pub mod journal;
 pub mod lifecycle;
 #[cfg(feature = "proxy")]
 pub mod listener;
+#[cfg(feature = "proxy")]
+pub mod message;
 #[cfg(feature = "proxy")]
 mod moment;
 #[cfg(feature = "proxy")]

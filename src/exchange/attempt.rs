@@ -19,11 +19,12 @@ use crate::{
     credentials::Credential,
     ingo::{Diagnosis, Facts, KongRefusal, Route, check_json, diagnosis, is_success, json::Reason},
     journal::{self, Journal},
+    message::{Head, Unwritable},
     problem::Code,
     retry::{Ended, Refusal},
     signing::Unsigned,
     telemetry::{Phase, TENANT, Trail},
-    upstream::{Answer, Connection, Failure, Freshness, Head, NotConnected, Outgoing, Unwritable},
+    upstream::{Answer, Connection, Failure, Freshness, NotConnected, Outgoing},
 };
 
 /// What we say we are (RFC 9110 §10.1.5).
@@ -304,7 +305,7 @@ impl Proxy {
     ) -> Result<Head, Unwritable> {
         const METHOD: &str = "POST";
         let destination = keyed.admitted.destination;
-        let mut head = Head::new(METHOD, &keyed.admitted.target)?;
+        let mut head = Head::request(METHOD, &keyed.admitted.target)?;
         let signed = credential.signer.sign(
             Unsigned {
                 method: METHOD,

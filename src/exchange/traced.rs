@@ -11,10 +11,10 @@ use super::{
     attempt::{Missed, Received},
 };
 use crate::{
+    message::{Head, Unwritable},
     retry::Ended,
     telemetry::{AttemptEnd, IngoStatus, Trail},
     traceparent::Traceparent,
-    upstream::{Head, Unwritable},
 };
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");

@@ -11,11 +11,12 @@ use tokio::{
 };
 
 use super::{
-    Answer, Failure, Freshness, Head, NotConnected, Outgoing, Unreachable, Unwritable, Upstream,
+    Answer, Failure, Freshness, NotConnected, Outgoing, Unreachable, Upstream,
     send::connect_failure,
 };
 use crate::{
     bounds::Memory,
+    message::{Head, Unwritable},
     telemetry::{Progress, Stopwatch},
 };
 
@@ -107,7 +108,7 @@ impl Upstream {
     }
 
     fn head(&self, request: &Request<'_>) -> Result<Head, Unwritable> {
-        let mut head = Head::new(request.method, request.target.as_bytes())?;
+        let mut head = Head::request(request.method, request.target.as_bytes())?;
         head.field("Host", self.authority())?;
         for (name, value) in request.fields {
             head.field(name, value)?;

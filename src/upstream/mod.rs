@@ -9,7 +9,6 @@ mod dial;
 mod endpoint;
 mod examine;
 mod handshake;
-mod head;
 mod idle;
 mod roots;
 mod send;
@@ -24,7 +23,6 @@ pub use self::{
     endpoint::{Freshness, Upstream},
     examine::{Reached, Request, Unanswered},
     handshake::{Certificate, Distrust, Handshake, Roots},
-    head::{Head, Unwritable},
     idle::pool_apart,
     send::{Answer, BadResponse, Connection, Failure, NotConnected, Outgoing, Unreachable},
 };

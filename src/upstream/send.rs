@@ -3,13 +3,7 @@
 //! Every failure says what is known, in the terms of `product.md`; whether bytes were written is kept apart in [`Progress`],
 //! outside this future, so that it survives a time-out, a dropped future and a panic.
 
-use std::{
-    borrow::Cow,
-    io::{self, IoSlice},
-    pin::pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{borrow::Cow, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, Version, header};
@@ -18,7 +12,6 @@ use pingora::{
 };
 
 use tokio::{
-    io::AsyncWriteExt as _,
     sync::OwnedSemaphorePermit,
     time::{Instant, timeout_at},
 };
@@ -28,13 +21,13 @@ use super::{
     connections::Busy,
     dial::{RESOLVE_FAILED, TCP_TIMED_OUT},
     endpoint::Endpoint,
-    head::Head,
     idle::is_quiet,
     roots::Pool,
     tunnel::{PROXY_PASSWORD, PROXY_REFUSED, PROXY_UNINTELLIGIBLE},
 };
 use crate::{
     bounds::{Parts, Reservation},
+    message::{self, Head},
     telemetry::{Phase, Progress, Stopwatch, waits},
 };
 
@@ -281,7 +274,7 @@ impl Upstream {
         let mut waited = Duration::ZERO;
         let written = {
             let head = outgoing.head.into_wire();
-            let writing = pin!(write(&mut stream, &head, &outgoing.body));
+            let writing = pin!(message::write(&mut stream, &head, &outgoing.body));
             let writing = waits(writing, &mut waited);
             let written = timeout_at(limit - spare.min(EARLY_ANSWER), writing).await;
             matches!(written, Ok(Ok(())))
@@ -329,19 +322,6 @@ impl Upstream {
         }
         Ok(parts.into_bytes())
     }
-}
-
-/// Writes head and body together: one system call and one segment, or one TLS record, where Pingora makes two of them.
-async fn write(stream: &mut Stream, head: &[u8], body: &[u8]) -> io::Result<()> {
-    let mut parts = [IoSlice::new(head), IoSlice::new(body)];
-    let mut left = &mut parts[..];
-    while !left.is_empty() {
-        match stream.write_vectored(left).await? {
-            0 => return Err(io::ErrorKind::WriteZero.into()),
-            written => IoSlice::advance_slices(&mut left, written),
-        }
-    }
-    stream.flush().await
 }
 
 /// Reads the head of the final answer, past interim ones, and keeps what is `asked_for`; the body is still to be read.
