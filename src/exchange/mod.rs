@@ -25,7 +25,7 @@ use std::{sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::HeaderName;
-use pingora::{http::ResponseHeader, protocols::http::ServerSession};
+use pingora::protocols::http::ServerSession;
 use tokio::{sync::Semaphore, time::Instant};
 
 pub(crate) use self::{
@@ -160,11 +160,11 @@ pub(crate) struct Destination {
 
 /// What is written to the caller, and what is told of it.
 struct Reply {
-    head: Box<ResponseHeader>,
+    head: respond::Head,
     body: Bytes,
     ending: Ending,
     /// Until the caller has its answer, the exchange counts as running and its bytes as held.
-    _held: Option<(Option<Turn>, Reservation, InFlight)>,
+    held: Option<(Option<Turn>, Reservation, InFlight)>,
 }
 
 impl Proxy {
@@ -237,9 +237,8 @@ impl Proxy {
             );
         }
         let Received { answer, facts, .. } = *received;
-        let head = self.answer(&answer, trail).map_err(|_| broken(trail))?;
         Ok(Reply {
-            head,
+            head: respond::Head::answer(answer.status, answer.passed, answer.body.len(), trail),
             ending: Ending {
                 outcome: if patience.caller_is_gone() {
                     Outcome::Aborted
@@ -252,7 +251,7 @@ impl Proxy {
                 answer_bytes: answer.body.len(),
             },
             body: answer.body,
-            _held: Some((turn, keyed.into_memory(), counted)),
+            held: Some((turn, keyed.into_memory(), counted)),
         })
     }
 
@@ -282,9 +281,9 @@ impl Proxy {
         })
     }
 
-    /// The proxy's own answer. Where not even that can be built, the connection is closed instead.
-    fn refuse(rejection: &Rejection, trail: &Trail) -> Option<Reply> {
-        let (head, body) = respond::problem(rejection, trail).ok()?;
+    /// The proxy's own answer.
+    fn refuse(rejection: &Rejection, trail: &Trail) -> Reply {
+        let (head, body) = respond::problem(rejection, trail);
         let outcome = match rejection.code.status() {
             _ if rejection.caller_gone => Outcome::Aborted,
             500 | 502 | 504 => Outcome::Failed,
@@ -297,12 +296,12 @@ impl Proxy {
             answer: Facts::default(),
             answer_bytes: body.len(),
         };
-        Some(Reply {
+        Reply {
             head,
             body,
             ending,
-            _held: None,
-        })
+            held: None,
+        }
     }
 }
 

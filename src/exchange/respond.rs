@@ -1,16 +1,20 @@
 //! The last stage: the answer's head and body as the caller gets them.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
-use pingora::http::ResponseHeader;
+use pingora::{http::ResponseHeader, protocols::http::date::get_cached_date};
 use serde::Serialize;
 
-use super::{Proxy, Rejection, body::overloaded, rejection::Invalid};
+use super::{Rejection, body::overloaded, rejection::Invalid};
 use crate::{
-    config::Headers, ingo::contract::Finding, listener::Refusal, problem::Code, telemetry::Trail,
-    upstream::Answer,
+    config::Headers,
+    ingo::contract::Finding,
+    listener::Refusal,
+    message::{self, Unwritable},
+    problem::Code,
+    telemetry::Trail,
 };
 
 /// This proxy's name in `Proxy-Status` (RFC 9209 §2) and in problem types.
@@ -58,27 +62,128 @@ pub(crate) fn passed(headers: &Headers) -> Vec<HeaderName> {
     PASSED.iter().chain(&headers.to_caller).cloned().collect()
 }
 
-impl Proxy {
-    /// Ingo's answer as the caller gets it: status and body as they are.
+const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// An answer's head, before it is known over which version of HTTP it goes.
+pub(super) struct Head {
+    status: StatusCode,
+    fields: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Head {
+    /// Ingo's answer as the caller gets it: `status` as it is, and of its fields those that `passed`.
     pub(super) fn answer(
-        &self,
-        answer: &Answer,
+        status: StatusCode,
+        passed: Vec<(HeaderName, HeaderValue)>,
+        length: usize,
         trail: &Trail,
-    ) -> pingora::Result<Box<ResponseHeader>> {
-        let mut head = ResponseHeader::build(answer.status, Some(12))?;
-        for (name, value) in &answer.passed {
+    ) -> Self {
+        let mut head = Self {
+            status,
+            fields: passed,
+        };
+        head.finish(length, trail, None);
+        head
+    }
+
+    fn field(&mut self, name: HeaderName, value: HeaderValue) {
+        self.fields.push((name, value));
+    }
+
+    /// What every answer carries.
+    fn finish(&mut self, length: usize, trail: &Trail, code: Option<Code>) {
+        self.fields.reserve(4);
+        let mut status = format!("{NAME}; attempts={}", trail.attempts);
+        if let Some(code) = code {
+            status.push_str("; error=");
+            status.push_str(code.proxy_error());
+        }
+        if let Some(diagnosis) = trail.diagnosis {
+            status.push_str("; diagnosis=");
+            status.push_str(diagnosis.as_str());
+        }
+        let values = [
+            (PROXY_STATUS, HeaderValue::try_from(status).ok()),
+            (
+                header::CACHE_CONTROL,
+                Some(HeaderValue::from_static("no-store")),
+            ),
+            (
+                IDEMPOTENCY_KEY,
+                (trail.idempotency_key.as_deref()).and_then(|key| HeaderValue::from_str(key).ok()),
+            ),
+            // RFC 9110 §8.6: a 204 has none, and a 304's would be that of a body it does not have.
+            (
+                header::CONTENT_LENGTH,
+                (!self.has_no_body()).then(|| HeaderValue::from(length)),
+            ),
+        ];
+        for (name, value) in values {
+            if let Some(value) = value {
+                self.field(name, value);
+            }
+        }
+    }
+
+    /// Whether such an answer never has a body (RFC 9110 §6.4.1).
+    pub(super) fn has_no_body(&self) -> bool {
+        matches!(
+            self.status,
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+        )
+    }
+
+    /// As bytes, for a connection that is kept or closed then. Pingora would make two maps of it first.
+    pub(super) fn to_wire(&self, is_kept: bool) -> Result<Vec<u8>, Unwritable> {
+        let mut head = message::Head::answer(self.status);
+        for (name, value) in &self.fields {
+            head.field(&spelling(name), value)?;
+        }
+        head.field("Date", get_cached_date())?;
+        head.field("Connection", if is_kept { "keep-alive" } else { "close" })?;
+        Ok(head.into_wire())
+    }
+
+    /// For Pingora, which adds date and connection itself.
+    pub(super) fn for_pingora(&self) -> pingora::Result<Box<ResponseHeader>> {
+        let mut head = ResponseHeader::build(self.status, Some(12))?;
+        for (name, value) in &self.fields {
             head.append_header(name, value)?;
         }
-        finish(&mut head, answer.body.len(), trail, None)?;
         Ok(Box::new(head))
     }
 }
 
+/// A field's name as it is mostly written: there are callers that look for it so.
+fn spelling(name: &HeaderName) -> Cow<'static, str> {
+    const SPELLED: [(HeaderName, &str); 7] = [
+        (header::CONTENT_TYPE, "Content-Type"),
+        (header::CONTENT_LENGTH, "Content-Length"),
+        (header::CACHE_CONTROL, "Cache-Control"),
+        (PROXY_STATUS, "Proxy-Status"),
+        (IDEMPOTENCY_KEY, "Idempotency-Key"),
+        (header::WWW_AUTHENTICATE, "WWW-Authenticate"),
+        (header::ETAG, "ETag"),
+    ];
+    if let Some((_, spelled)) = SPELLED.iter().find(|(known, _)| known == name) {
+        return (*spelled).into();
+    }
+    let mut begins = true;
+    let letters = name.as_str().chars().map(|letter| {
+        let spelled = if begins {
+            letter.to_ascii_uppercase()
+        } else {
+            letter
+        };
+        begins = letter == '-';
+        spelled
+    });
+    letters.collect::<String>().into()
+}
+
 /// The proxy's own answer.
-pub(super) fn problem(
-    rejection: &Rejection,
-    trail: &Trail,
-) -> pingora::Result<(Box<ResponseHeader>, Bytes)> {
+pub(super) fn problem(rejection: &Rejection, trail: &Trail) -> (Head, Bytes) {
     let code = rejection.code;
     let (mut body, media_type) = match &rejection.invalid {
         Some(invalid) if invalid.in_ingos_form => (
@@ -113,18 +218,27 @@ pub(super) fn problem(
         body.push(b'\n');
     }
     let body = body.unwrap_or_default();
-    let mut head = ResponseHeader::build(code.status(), Some(12))?;
-    head.insert_header(header::CONTENT_TYPE, media_type)?;
+    let mut head = Head {
+        status: StatusCode::from_u16(code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+        fields: vec![(header::CONTENT_TYPE, HeaderValue::from_static(media_type))],
+    };
     match code {
-        Code::MethodNotAllowed => head.insert_header(header::ALLOW, "POST")?, // RFC 9110 §15.5.6
-        Code::UnsupportedEncoding => head.insert_header(header::ACCEPT_ENCODING, "identity")?, // RFC 9110 §15.5.16
+        // RFC 9110 §15.5.6
+        Code::MethodNotAllowed => head.field(header::ALLOW, HeaderValue::from_static("POST")),
+        // RFC 9110 §15.5.16
+        Code::UnsupportedEncoding => {
+            head.field(
+                header::ACCEPT_ENCODING,
+                HeaderValue::from_static("identity"),
+            );
+        }
         _ => {}
     }
     if let Some(seconds) = rejection.retry_after {
-        head.insert_header(header::RETRY_AFTER, seconds.to_string())?;
+        head.field(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
-    finish(&mut head, body.len(), trail, Some(code))?;
-    Ok((Box::new(head), body.into()))
+    head.finish(body.len(), trail, Some(code));
+    (head, body.into())
 }
 
 fn by_field(
@@ -141,61 +255,40 @@ fn by_field(
     fields
 }
 
-/// What every answer carries.
-fn finish(
-    head: &mut ResponseHeader,
-    length: usize,
-    trail: &Trail,
-    code: Option<Code>,
-) -> pingora::Result<()> {
-    let mut status = format!("{NAME}; attempts={}", trail.attempts);
-    if let Some(code) = code {
-        status.push_str("; error=");
-        status.push_str(code.proxy_error());
-    }
-    if let Some(diagnosis) = trail.diagnosis {
-        status.push_str("; diagnosis=");
-        status.push_str(diagnosis.as_str());
-    }
-    head.insert_header("Proxy-Status", status)?;
-    head.insert_header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))?;
-    if let Some(key) = &trail.idempotency_key {
-        head.insert_header("Idempotency-Key", key.as_str())?;
-    }
-    // RFC 9110 §8.6: a 204 has none, and a 304's would be that of a body it does not have.
-    if !matches!(
-        head.status,
-        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
-    ) {
-        head.insert_header(header::CONTENT_LENGTH, HeaderValue::from(length))?;
-    }
-    Ok(())
-}
-
 /// A whole answer for a connection of which no request was read, and its code; `None` where nothing can be answered.
 pub(crate) fn refused_connection(why: Refusal) -> Option<(Code, Vec<u8>)> {
-    let (rejection, status_line) = match why {
-        Refusal::TooMany => (
-            overloaded("as many connections are open as limits.inbound_connections allows"),
-            "HTTP/1.1 503 Service Unavailable\r\n",
-        ),
-        Refusal::Cleartext => (
-            Rejection::unsent(
-                Code::BadRequest,
-                "this listener speaks TLS and the connection does not; call it with https://",
-            ),
-            "HTTP/1.1 400 Bad Request\r\n",
+    let rejection = match why {
+        Refusal::TooMany => {
+            overloaded("as many connections are open as limits.inbound_connections allows")
+        }
+        Refusal::Cleartext => Rejection::unsent(
+            Code::BadRequest,
+            "this listener speaks TLS and the connection does not; call it with https://",
         ),
         Refusal::Handshake => return None,
     };
     let trail = Trail::begin(std::time::Instant::now());
-    let Ok((head, body)) = problem(&rejection, &trail) else {
-        return Some((rejection.code, Vec::new()));
-    };
-    let mut wire = status_line.as_bytes().to_vec();
-    wire.extend_from_slice(b"Connection: close\r\n");
-    head.header_to_h1_wire(&mut wire);
-    wire.extend_from_slice(b"\r\n");
+    let (head, body) = problem(&rejection, &trail);
+    let mut wire = head.to_wire(false).unwrap_or_default();
     wire.extend_from_slice(&body);
     Some((rejection.code, wire))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_fields_are_spelled_as_they_mostly_are() {
+        for (name, spelled) in [
+            ("content-type", "Content-Type"),
+            ("proxy-status", "Proxy-Status"),
+            ("www-authenticate", "WWW-Authenticate"),
+            ("etag", "ETag"),
+            ("sunset", "Sunset"),
+            ("x-kong-request-id", "X-Kong-Request-Id"),
+        ] {
+            assert_eq!(spelling(&HeaderName::from_static(name)), spelled);
+        }
+    }
 }

@@ -4,13 +4,17 @@
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration, time::Instant};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures_util::FutureExt as _;
 use pingora::{
     ErrorType,
     apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream},
-    protocols::http::{
-        ServerSession,
-        v2::server::{H2Options, default_h2_options},
+    protocols::{
+        Stream,
+        http::{
+            ServerSession,
+            v2::server::{H2Options, default_h2_options},
+        },
     },
     server::ShutdownWatch,
 };
@@ -19,11 +23,12 @@ use tokio::{
     time::{timeout, timeout_at},
 };
 
-use super::{Current, Proxy, Rejection, Reply, body::overloaded, broken};
+use super::{Current, Proxy, Rejection, Reply, body::overloaded, broken, respond};
 use crate::{
     framing,
     lifecycle::Stage,
     listener::{Fault, Guarded, H2_STREAMS},
+    message,
     problem::Code,
     telemetry::{Outcome, Phase, Trail},
 };
@@ -92,19 +97,16 @@ impl HttpServerApp for ProxyApp {
         if untrusted {
             session.set_keepalive(None);
         }
-        let reply = result
-            .or_else(|rejection| Proxy::refuse(&rejection, &trail).ok_or(()))
-            .ok()?;
+        let reply = result.unwrap_or_else(|rejection| Proxy::refuse(&rejection, &trail));
+        let now = trail.progress.stopwatch.enter(Phase::WriteAnswer);
+        if proxy.lifecycle.stage() != Stage::Serving {
+            session.set_keepalive(None);
+        }
+        let is_answered = reply.ending.outcome == Outcome::Answered;
+        let way = Way::of(session, is_answered).await;
         // Nothing is left to answer with here; the connection is closed. Boxed, so that a connection that idles does not hold room
         // for an answer.
-        let replied = AssertUnwindSafe(Box::pin(async {
-            let written = proxy.reply(&mut session, reply, &mut trail).await;
-            if written {
-                release(session).await
-            } else {
-                None
-            }
-        }));
+        let replied = AssertUnwindSafe(Box::pin(proxy.reply(way, reply, now, &mut trail)));
         replied.catch_unwind().await.unwrap_or_else(|_panic| {
             proxy.metrics.panicked();
             None
@@ -225,81 +227,134 @@ impl Proxy {
         session.set_keepalive(NO_TIMEOUT.filter(|_| keep));
     }
 
-    /// Writes the answer and tells of the exchange. Whether all of it was written.
-    async fn reply(&self, session: &mut ServerSession, reply: Reply, trail: &mut Trail) -> bool {
-        let now = trail.progress.stopwatch.enter(Phase::WriteAnswer);
-        if self.lifecycle.stage() != Stage::Serving {
-            session.set_keepalive(None);
-        }
+    /// Writes the answer, which began `now`, and tells of the exchange; the connection, where it can be used again.
+    async fn reply(
+        &self,
+        way: Option<Way>,
+        reply: Reply,
+        now: Instant,
+        trail: &mut Trail,
+    ) -> Option<ReusedHttpStream> {
         let Reply {
             head,
             body,
             mut ending,
-            _held,
+            held,
         } = reply;
-        let deadline = match ending.outcome {
+        let allowed = match ending.outcome {
             Outcome::Answered => WRITE_DEADLINE,
             Outcome::Rejected | Outcome::Failed | Outcome::Aborted => REFUSAL_DEADLINE,
         };
         let writing = async {
-            session.write_response_header(head).await?;
-            session.write_response_body(body, true).await
+            let mut way = way?;
+            way.write(&head, body).await?;
+            Some(way)
         };
-        let written = matches!(
-            timeout_at((now + deadline).into(), writing).await,
-            Ok(Ok(()))
-        );
-        if !written {
+        let written = timeout_at((now + allowed).into(), writing).await;
+        let written = written.ok().flatten();
+        if written.is_none() {
             ending.outcome = Outcome::Aborted;
         }
         trail.progress.stopwatch.stop();
         trail.end(&ending, &self.metrics);
         self.tracer.tell(trail, &ending);
-        written
+        drop(held);
+        written?.release().await
     }
 }
 
-/// Gives back a connection whose exchange is over, where it can be used again; otherwise ends it.
-async fn release(session: ServerSession) -> Option<ReusedHttpStream> {
-    if session.get_keepalive().is_none() {
-        // Boxed, because it is rare and every exchange's future would be larger by it.
-        Box::pin(linger(session)).await;
-        return None;
-    }
-    let settings = HttpPersistentSettings::for_session(&session);
-    let reusable = match session {
-        // As `finish` does, without room for what other kinds of sessions need.
-        ServerSession::H1(mut http1) => {
-            http1.finish_body().await.ok()?;
-            http1.reuse().await
-        }
-        other => Box::pin(other.finish()).await,
-    };
-    let reusable = reusable.ok()??;
-    Some(ReusedHttpStream::from_reusable_stream(reusable, settings))
+/// On which way an answer is written.
+enum Way {
+    /// HTTP/1.1, the request read whole: head and body go out in one go. With settings where the connection is kept.
+    Stream(Stream, Option<HttpPersistentSettings>),
+    /// HTTP/2, or a request of which something may be left to read.
+    Session(Box<ServerSession>),
 }
 
-/// Ends a connection, or an HTTP/2 stream, so that the caller can read what was written to it.
-async fn linger(session: ServerSession) {
-    let _closed_or_late = timeout(LINGER, async {
+impl Way {
+    /// The way of an exchange that `is_answered` by Ingo, or else by us. `None` where the connection cannot be used.
+    async fn of(session: ServerSession, is_answered: bool) -> Option<Self> {
+        let mut settings = HttpPersistentSettings::for_session(&session);
         match session {
-            ServerSession::H1(http1) => {
-                let mut stream = http1.into_inner();
-                if AsyncWriteExt::shutdown(&mut stream).await.is_ok() {
-                    let _end = copy(&mut (&mut stream).take(LINGER_BYTES), &mut sink()).await;
+            ServerSession::H1(http1) if is_answered && http1.will_keepalive() => {
+                // Ends Pingora's part: there is nothing left to read, and what came of the next request is kept.
+                let (stream, next) = http1.reuse().await.ok()??.into_parts();
+                if let Some(next) = next {
+                    settings.set_pipelined_prefix(next);
                 }
+                Some(Self::Stream(stream, Some(settings)))
             }
-            mut http2 => {
-                let mut left = LINGER_BYTES;
-                while let Ok(Some(part)) = http2.read_request_body().await {
-                    left = left.saturating_sub(part.len() as u64);
-                    if left == 0 {
-                        break;
-                    }
-                }
-                let _ended = http2.finish().await;
+            ServerSession::H1(http1) if is_answered => Some(Self::Stream(http1.into_inner(), None)),
+            session => Some(Self::Session(Box::new(session))),
+        }
+    }
+
+    /// Writes an answer. `None` where it was not written whole.
+    async fn write(&mut self, head: &respond::Head, body: Bytes) -> Option<()> {
+        match self {
+            Self::Stream(stream, kept) => {
+                let body = if head.has_no_body() { &[] } else { &body[..] };
+                let head = head.to_wire(kept.is_some()).ok()?;
+                message::write(stream, &head, body).await.ok()
+            }
+            Self::Session(session) => {
+                let head = head.for_pingora().ok()?;
+                // Boxed, because it is rare and every exchange's future would be larger by it.
+                let writing = Box::pin(async {
+                    session.write_response_header(head).await?;
+                    session.write_response_body(body, true).await
+                });
+                writing.await.ok()
             }
         }
+    }
+
+    /// Gives back the connection of an exchange that is over, where it can be used again; otherwise ends it.
+    async fn release(self) -> Option<ReusedHttpStream> {
+        let session = match self {
+            Self::Stream(stream, Some(settings)) => {
+                return Some(ReusedHttpStream::new(stream, Some(settings)));
+            }
+            Self::Stream(stream, None) => {
+                Box::pin(linger(stream)).await;
+                return None;
+            }
+            Self::Session(session) => session,
+        };
+        if session.get_keepalive().is_none() {
+            match *session {
+                ServerSession::H1(http1) => Box::pin(linger(http1.into_inner())).await,
+                http2 => Box::pin(linger_h2(http2)).await,
+            }
+            return None;
+        }
+        let settings = HttpPersistentSettings::for_session(&session);
+        let reusable = Box::pin(session.finish()).await.ok()??;
+        Some(ReusedHttpStream::from_reusable_stream(reusable, settings))
+    }
+}
+
+/// Ends a connection so that the caller can read what was written to it.
+async fn linger(mut stream: Stream) {
+    let _closed_or_late = timeout(LINGER, async {
+        if AsyncWriteExt::shutdown(&mut stream).await.is_ok() {
+            let _end = copy(&mut (&mut stream).take(LINGER_BYTES), &mut sink()).await;
+        }
+    })
+    .await;
+}
+
+/// Ends an HTTP/2 stream so that the caller can read what was written to it.
+async fn linger_h2(mut session: ServerSession) {
+    let _closed_or_late = timeout(LINGER, async {
+        let mut left = LINGER_BYTES;
+        while let Ok(Some(part)) = session.read_request_body().await {
+            left = left.saturating_sub(part.len() as u64);
+            if left == 0 {
+                break;
+            }
+        }
+        let _ended = session.finish().await;
     })
     .await;
 }

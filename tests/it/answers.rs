@@ -163,6 +163,31 @@ fn an_answer_without_a_body_passes() {
 }
 
 #[test]
+fn an_answer_says_what_becomes_of_its_connection_and_when_it_was_made() {
+    let upstream = Upstream::scripted(|request| match request.body.len() {
+        2 => Reply::status(204),
+        _ => Reply::json("{}"),
+    });
+    let proxy = Proxy::to(&upstream).start();
+    let mut client = proxy.client();
+    let empty = client.post(&Post::new("{}"));
+    assert_eq!((empty.status, empty.header("content-length")), (204, None));
+    let kept = client.post(&Post::new("[1]"));
+    let last = client.post(&Post::new("[1]").header("Connection", "close"));
+    for (answer, connection) in [
+        (&empty, "keep-alive"),
+        (&kept, "keep-alive"),
+        (&last, "close"),
+    ] {
+        assert_eq!(answer.header("connection"), Some(connection));
+        let date = answer.header("date").expect("a date (RFC 9110 §6.6.1)");
+        httpdate::parse_http_date(date).expect("an HTTP date");
+    }
+    assert_eq!(last.header("content-length"), Some("2"));
+    client.is_closed();
+}
+
+#[test]
 fn interim_answers_of_ingo_are_skipped() {
     let reply = Reply::json(json_of(100))
         .after_interim("HTTP/1.1 100 Continue")
