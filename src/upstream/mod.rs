@@ -16,7 +16,9 @@ mod skew;
 mod tunnel;
 mod unreached;
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
+
+use pingora::time::fast_timeout::set_fast_timeout_to_tokio_threshold;
 
 use self::roots::Pool;
 pub use self::{
@@ -60,6 +62,9 @@ impl Upstreams {
     /// # Errors
     /// [`Unusable`] where an upstream speaks TLS and there is nothing to verify it with, or nothing good to show it.
     pub fn new(config: &Config, former: Option<&Self>) -> Result<Self, Unusable> {
+        // Pingora keeps its timers by a thread that wakes a hundred times a second from the first of them on, for as long as the
+        // process lives. Those of a second or more are tokio's instead.
+        set_fast_timeout_to_tokio_threshold(Some(Duration::ZERO));
         let settings = Settings {
             upstream: config.upstream.clone(),
             circuit_breaker: config.safety.circuit_breaker,

@@ -30,6 +30,22 @@ fn connections_are_reused_on_both_sides() {
     assert_eq!(upstream.connections(), 1);
 }
 
+/// Pingora's timers come with one, from the first connection to an upstream on: it would wake a hundred times a second for ever.
+#[cfg(target_os = "linux")]
+#[test]
+fn no_thread_is_left_that_wakes_while_nothing_happens() {
+    let upstream = Upstream::answering(Reply::json("{}"));
+    let proxy = Proxy::to(&upstream).start();
+    assert_eq!(proxy.post(&Post::new("{}")).status, 200);
+    let threads = std::fs::read_dir(format!("/proc/{}/task", proxy.id())).expect("it runs");
+    let names: Vec<String> = threads
+        .filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("comm")).ok())
+        .map(|name| name.trim_end().to_owned())
+        .collect();
+    assert!(names.contains(&"log".to_owned()), "{names:?}");
+    assert!(!names.contains(&"Timer thread".to_owned()), "{names:?}");
+}
+
 #[test]
 fn callers_of_a_thread_share_its_upstream_connections() {
     let upstream = Upstream::echoing();
