@@ -57,6 +57,8 @@ mod words;
 #[cfg(feature = "proxy")]
 pub mod admin;
 #[cfg(feature = "proxy")]
+mod allocator;
+#[cfg(feature = "proxy")]
 pub mod bounds;
 #[cfg(feature = "proxy")]
 pub mod capture;

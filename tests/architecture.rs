@@ -15,6 +15,7 @@ use std::{
 const LAYERS: &[(&str, &[&str])] = &[
     ("words", &[]),
     ("overlay", &[]),
+    ("allocator", &[]),
     ("secret", &[]),
     ("clock", &[]),
     ("signing", &["secret"]),
@@ -113,6 +114,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "server",
         &[
             "admin",
+            "allocator",
             "bounds",
             "clock",
             "config",

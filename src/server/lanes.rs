@@ -15,7 +15,7 @@ use tokio::{
     sync::oneshot,
 };
 
-use crate::upstream::pool_apart;
+use crate::{allocator, upstream::pool_apart};
 
 /// The threads beside the one that runs the server. They end when this is dropped.
 #[derive(Debug, Default)]
@@ -75,6 +75,7 @@ fn drive(number: usize, tell: &SyncSender<io::Result<Handle>>, over: oneshot::Re
         }
     };
     let _told = tell.send(Ok(runtime.handle().clone()));
+    runtime.spawn(allocator::give_back());
     // Dropped or not, it is over.
     let _over = runtime.block_on(over);
     runtime.shutdown_background();

@@ -23,6 +23,7 @@ use self::{
 };
 use crate::{
     admin::{Control, Health, History},
+    allocator,
     bounds::Memory,
     clock::Clock,
     config::{Limits, Listener, Loaded, Shutdown, Sources},
@@ -288,6 +289,7 @@ impl Server {
         operating.spawn(async move { serving.serve(until, &[]).await });
         // Aborted when dropped.
         let mut sampling = JoinSet::new();
+        sampling.spawn(allocator::give_back());
         if let (Some(socket), Some(listener)) = (admin_socket, &listeners.admin) {
             let history = Arc::new(History::begin(metrics.clone()));
             let control = Control::app(current.clone(), history.clone(), hosts(listener));

@@ -212,6 +212,53 @@ fn memory_is_bounded_whatever_callers_send() {
     });
 }
 
+/// What the allocator keeps for whoever asks next goes back to the system although nobody asks. The metrics are not looked at
+/// meanwhile: that would be asking.
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_that_a_rush_took_is_given_back_in_the_silence_after_it() {
+    const MIB: usize = 1_048_576;
+    const CALLERS: usize = 24;
+    /// Connections to Ingo are closed after 30 s, which would be asking as well.
+    const SOON: Duration = Duration::from_secs(20);
+    let gate = Gate::closed();
+    let upstream = holding(&gate);
+    let yaml = "threads: 1\nlimits:\n  buffered_bytes: 256MiB\n";
+    let proxy = Proxy::to(&upstream).yaml(yaml).start();
+    let resident = || {
+        let pages = std::fs::read_to_string(format!("/proc/{}/statm", proxy.id()));
+        let pages = pages.expect("it runs");
+        let resident = pages
+            .split(' ')
+            .nth(1)
+            .and_then(|n| n.parse::<usize>().ok());
+        resident.expect("a number of pages") * 4096 / MIB
+    };
+    let before = resident();
+    let body = Post::new(json_of(MIB)).bytes();
+    let mut callers: Vec<Client> = (0..CALLERS).map(|_| proxy.client()).collect();
+    for client in &mut callers {
+        client.send(&body);
+    }
+    upstream.wait_for(CALLERS);
+    let most = resident();
+    assert!(most >= before + CALLERS, "{before} MiB, then {most}");
+    gate.open();
+    for client in &mut callers {
+        assert_eq!(client.answer("POST").status, 200);
+    }
+    drop(callers);
+    let began = Instant::now();
+    while resident() > before + CALLERS / 3 {
+        assert!(
+            began.elapsed() < SOON,
+            "{before} MiB, {most}, still {}",
+            resident()
+        );
+        std::thread::yield_now();
+    }
+}
+
 #[test]
 fn a_length_that_is_announced_and_never_sent_does_not_hold_memory_against_others() {
     // Sixty callers announce a MiB each and send nothing: what counts is what is there.
