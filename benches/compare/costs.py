@@ -141,42 +141,56 @@ def threads(run, options):
     report.write(options, 'threads', report.machine(described) + '\n\n' + text, values)
 
 
+def arriving(run, options, port, size, rate, arrivals):
+    """One round of an open loop."""
+    if arrivals == 'oha':
+        return load.oha(run, port, size, options.seconds, options.connections, rate)
+    return load.open_loop(run, port, size, options.seconds, options.connections, rate, arrivals)
+
+
 def openloop(run, options):
     """The p99 that a proxy adds at half of what it can do, where requests come when they come."""
-    if not load.oha_program():
-        raise Failed('the open loop needs oha; install it with: cargo install --locked --root target/tools oha')
     described = machine.describe(proxies.binaries(options))
-    described['oha'] = machine.said([load.oha_program(), '--version'], r'oha (\S+)')
+    if 'oha' in options.arrivals:
+        if not load.oha_program():
+            raise Failed('the arrivals oha need oha; install it with: cargo install --locked --root target/tools oha')
+        described['oha'] = machine.said([load.oha_program(), '--version'], r'oha (\S+)')
     chosen = proxies.chosen(options)
     size = options.bodies[0]
     verified(run, chosen, [size])
     upstream = proxies.upstream(run)
     values = {'what': 'openloop', 'machine': described, 'bytes': size, 'rounds': options.rounds, 'proxies': {}}
-    for proxy in chosen:
-        port = free_port()
-        process = proxy.start(run, port, upstream)
-        load.wrk(run, port, size, 1, options.connections)
-        full = load.wrk(run, port, size, options.seconds, options.connections)
-        if full['errors']:
-            raise Failed(f'{proxy.name} answered {full["errors"]} errors: it is not reported')
-        rate = round(full['requests'] / full['us'] * 1e6 / 2)
-        rounds = []
-        for _ in range(options.rounds):
-            pair = [load.oha(run, to, size, options.seconds, options.connections, rate) for to in (upstream, port)]
-            if any(one['errors'] for one in pair):
-                raise Failed(f'{proxy.name}: errors in the open loop, it is not reported: {pair}')
-            if any(one['rps'] < 0.97 * rate for one in pair):
-                raise Failed(f'{proxy.name}: the load generator did not reach {rate} requests/s, and so measured itself: {pair}')
-            rounds.append(pair)
-        run.stop(process)
+    ports = {proxy.name: free_port() for proxy in chosen}
+    started = [proxy.start(run, ports[proxy.name], upstream) for proxy in chosen]
+    full = {proxy.name: [] for proxy in chosen}
+    for _ in range(options.rounds):
+        for name, port in ports.items():
+            result = load.wrk(run, port, size, options.seconds, options.connections)
+            if result['errors']:
+                raise Failed(f'{name} answered {result["errors"]} errors: it is not reported')
+            full[name].append(result['requests'] / result['us'] * 1e6)
         run.shorten_logs()
-        values['proxies'][proxy.name] = {
-            'rate': rate, 'p50': statistics.median(p['p50'] for _, p in rounds), 'p99': statistics.median(p['p99'] for _, p in rounds),
-            'direct_p99': statistics.median(d['p99'] for d, _ in rounds),
-            'added_p50': statistics.median(p['p50'] - d['p50'] for d, p in rounds),
-            'added_p99': statistics.median(p['p99'] - d['p99'] for d, p in rounds)}
-        print(f'{proxy.name}: done', flush=True)
-    rows = [[name, *(report.number(row[key]) for key in ('rate', 'p50', 'p99', 'direct_p99', 'added_p50', 'added_p99'))]
-            for name, row in values['proxies'].items()]
-    columns = ['proxy', 'requests/s', 'p50 µs', 'p99 µs', 'direct p99 µs', 'added p50 µs', 'added p99 µs']
+    rates = {name: round(statistics.median(found) / 2) for name, found in full.items()}
+    rounds = {(name, arrivals): [] for name in ports for arrivals in options.arrivals}
+    for _ in range(options.rounds):
+        for (name, arrivals), pairs in rounds.items():
+            pair = [arriving(run, options, port, size, rates[name], arrivals) for port in (upstream, ports[name])]
+            if any(one['errors'] for one in pair):
+                raise Failed(f'{name}: errors in the open loop, it is not reported: {pair}')
+            if any(one['rps'] < 0.97 * rates[name] for one in pair):
+                raise Failed(f'{name}: the load generator did not reach {rates[name]} requests/s, and so measured itself: {pair}')
+            pairs.append(pair)
+        run.shorten_logs()
+    for process in started:
+        run.stop(process)
+    rows = []
+    for (name, arrivals), pairs in rounds.items():
+        row = {'rate': rates[name], 'p50': statistics.median(p['p50'] for _, p in pairs), 'p99': statistics.median(p['p99'] for _, p in pairs),
+               'direct_p99': statistics.median(d['p99'] for d, _ in pairs),
+               'added_p50': statistics.median(p['p50'] - d['p50'] for d, p in pairs),
+               'added_p99': statistics.median(p['p99'] - d['p99'] for d, p in pairs),
+               'each_added_p99': [p['p99'] - d['p99'] for d, p in pairs]}
+        values['proxies'].setdefault(name, {})[arrivals] = row
+        rows.append([name, arrivals, *(report.number(row[key]) for key in ('rate', 'p50', 'p99', 'direct_p99', 'added_p50', 'added_p99'))])
+    columns = ['proxy', 'arrivals', 'requests/s', 'p50 µs', 'p99 µs', 'direct p99 µs', 'added p50 µs', 'added p99 µs']
     report.write(options, 'openloop', report.machine(described) + '\n\n' + report.table(columns, rows), values)

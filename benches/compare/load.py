@@ -1,4 +1,4 @@
-"""Load generators: wrk (closed loop: each connection waits for its answer) and oha (open loop: requests come when they come)."""
+"""Load generators: wrk (closed loop: each connection waits for its answer), openloop.rs and oha (open loop: requests come when they come)."""
 import json
 import os
 import shutil
@@ -21,11 +21,11 @@ end
 '''
 
 
-def output(command, seconds, on=None):
-    """What a load generator prints; nothing outlives it."""
+def output(command, seconds, on=None, precise=False):
+    """What a load generator prints, where it asks for it with fine timers; nothing outlives it."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, check=False,
-                              env=clean_environment(), preexec_fn=lambda: prepare(on or cores()[2]))
+                              env=clean_environment(), preexec_fn=lambda: prepare(on or cores()[2], precise))
     except subprocess.TimeoutExpired as error:
         raise Failed(f'{command[0]} did not end {seconds + 30} s after its start') from error
     if done.returncode != 0:
@@ -57,6 +57,18 @@ def wrk(run, port, size, seconds, connections, on=None):
     if result['requests'] == 0:
         raise Failed(f'nothing was answered on port {port}')
     return result
+
+
+def open_loop(run, port, size, seconds, connections, rate, arrivals):
+    """p50 and p99 in µs of an open loop, each counted from when the request was due; and errors. See openloop.rs."""
+    program = run.path('openloop')
+    if not os.path.exists(program):
+        source = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'openloop.rs')
+        compiled = subprocess.run(['rustc', '--edition', '2024', '-O', source, '-o', program], capture_output=True, text=True, timeout=120, check=False)
+        if compiled.returncode != 0:
+            raise Failed(f'the load generator was not compiled:\n{compiled.stderr}')
+    return json.loads(output([program, str(port), TARGET, posted(run, size), str(rate), str(seconds), str(connections), arrivals],
+                             seconds, precise=True))
 
 
 def oha_program():

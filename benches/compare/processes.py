@@ -13,6 +13,7 @@ import tempfile
 import time
 
 PR_SET_PDEATHSIG = 1
+PR_SET_TIMERSLACK = 29
 PREFIX = 'ingo-signing-proxy-compare-'
 LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -125,9 +126,11 @@ class Run:
                 os.truncate(self.path(f'logs/{name}'), 0)
 
 
-def prepare(on):
-    """In the child, before it becomes the program: its cores, and its end with ours, even where we are killed."""
+def prepare(on, precise=False):
+    """In the child, before it becomes the program: its cores, its timers, and its end with ours, even where we are killed."""
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if precise:
+        LIBC.prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0)
     os.sched_setaffinity(0, on)
 
 
