@@ -8,6 +8,8 @@
 //! `openloop PORT TARGET BODY_FILE RATE SECONDS CONNECTIONS even|poisson`; one line of JSON is the answer. Started with a timer slack of a
 //! nanosecond, as `load.py` does: otherwise Linux has each sleep last up to 50 µs longer.
 
+#![allow(clippy::print_stderr, reason = "it is a program for a terminal")]
+
 use std::{
     env, fs,
     io::{Read as _, Write as _},
