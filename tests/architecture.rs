@@ -19,12 +19,12 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("secret", &[]),
     ("clock", &[]),
     ("signing", &["secret"]),
-    ("capture", &["signing"]),
+    ("framing", &[]),
+    ("capture", &["framing", "signing"]),
     ("ingo", &[]),
     ("problem", &[]),
     ("retry", &["ingo"]),
     ("idempotency", &["ingo", "secret"]),
-    ("framing", &[]),
     ("traceparent", &[]),
     ("moment", &[]),
     ("bounds", &[]),
@@ -107,7 +107,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "emulator",
         &[
-            "bounds", "clock", "config", "exchange", "ingo", "listener", "secret", "signing",
+            "bounds", "clock", "config", "exchange", "framing", "ingo", "listener", "secret",
+            "signing",
         ],
     ),
     (

@@ -8,10 +8,8 @@ use std::borrow::Cow;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 
-use super::{
-    BodyFound, Broken, Message, chosen, framing,
-    head::{Head, is_token},
-};
+use super::{BodyFound, Broken, Message, chosen, framing, head::Head};
+use crate::framing::is_token;
 
 #[derive(Deserialize)]
 struct Har {

@@ -4,6 +4,7 @@
 //! everything else that RFC 9112 forbids is an error here, since no server would have read such a request either.
 
 use super::{Broken, MAX_HEAD};
+use crate::framing::is_token;
 
 /// Everything of a request but its body.
 #[derive(Debug)]
@@ -149,14 +150,6 @@ fn header(line: Line<'_>) -> Result<(String, Vec<u8>), Broken> {
         ));
     }
     Ok((text(name), bytes[colon + 1..].trim_ascii_start().to_vec()))
-}
-
-/// RFC 9110 §5.6.2.
-pub(super) fn is_token(bytes: &[u8]) -> bool {
-    !bytes.is_empty()
-        && bytes
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
 }
 
 fn visible(bytes: &[u8]) -> bool {

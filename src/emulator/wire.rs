@@ -11,6 +11,8 @@ use tokio::{
     net::TcpStream,
 };
 
+use crate::framing::is_token;
+
 /// A head of more bytes is refused: eight times what the proxy itself takes from its callers.
 const HEAD_BYTES: usize = 128 * 1024;
 /// A chunk-size line or a trailer of more bytes is refused.
@@ -320,14 +322,6 @@ fn split_lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
             None => rest.take(),
         }
     })
-}
-
-/// RFC 9110 §5.6.2.
-fn is_token(bytes: &[u8]) -> bool {
-    !bytes.is_empty()
-        && bytes
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
 }
 
 fn text_of(bytes: &[u8]) -> String {

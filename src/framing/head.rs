@@ -47,7 +47,7 @@ fn request_line(line: &[u8]) -> Result<(Target, bool), &'static str> {
     else {
         return Err("the request line is not method, target and version with one space between");
     };
-    if method.is_empty() || !method.iter().all(|b| is_token(*b)) {
+    if !is_token(method) {
         return Err("the method is not a token");
     }
     // Beyond ASCII is no URI (RFC 3986), but common in queries, and passed on as it came.
@@ -100,7 +100,7 @@ pub(super) fn field(line: &[u8]) -> Result<(&[u8], &[u8]), &'static str> {
         return Err("a header field has no colon");
     };
     let (name, value) = (&line[..colon], &line[colon + 1..]);
-    if name.is_empty() || !name.iter().all(|b| is_token(*b)) {
+    if !is_token(name) {
         return Err("a header field's name is not a token");
     }
     if !value.iter().all(|b| *b == b'\t' || !b.is_ascii_control()) {
@@ -119,7 +119,8 @@ fn decimal(value: &[u8]) -> Option<u64> {
         .ok()
 }
 
-/// RFC 9110 §5.6.2.
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+/// Whether it is a token, as methods and names of fields are (RFC 9110 §5.6.2).
+pub fn is_token(bytes: &[u8]) -> bool {
+    let is_of_one = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    !bytes.is_empty() && bytes.iter().all(is_of_one)
 }

@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 
 use memchr::memchr2;
 
+pub use self::head::is_token;
 use self::{chunked::Chunked, head::Body};
 
 /// What most heads take, in bytes.
