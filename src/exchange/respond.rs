@@ -149,7 +149,7 @@ impl Head {
     pub(super) fn for_pingora(&self) -> pingora::Result<Box<ResponseHeader>> {
         let mut head = ResponseHeader::build(self.status, Some(12))?;
         for (name, value) in &self.fields {
-            head.append_header(name, value)?;
+            head.append_header(spelling(name).into_owned(), value)?;
         }
         Ok(Box::new(head))
     }
@@ -269,9 +269,8 @@ pub(crate) fn refused_connection(why: Refusal) -> Option<(Code, Vec<u8>)> {
     };
     let trail = Trail::begin(std::time::Instant::now());
     let (head, body) = problem(&rejection, &trail);
-    let mut wire = head.to_wire(false).unwrap_or_default();
-    wire.extend_from_slice(&body);
-    Some((rejection.code, wire))
+    let wire = head.to_wire(false).map(|head| [&head[..], &body].concat());
+    Some((rejection.code, wire.unwrap_or_default()))
 }
 
 #[cfg(test)]

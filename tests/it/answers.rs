@@ -188,6 +188,34 @@ fn an_answer_says_what_becomes_of_its_connection_and_when_it_was_made() {
 }
 
 #[test]
+fn fields_are_spelled_alike_in_answers_of_ingo_and_in_our_own() {
+    let upstream = Upstream::answering(Reply::json("{}"));
+    let proxy = Proxy::to(&upstream).start();
+    for (post, status) in [(Post::new("{}"), "200 "), (Post::new("{"), "400 ")] {
+        let mut client = proxy.client();
+        client.send(&post.header("Connection", "close").bytes());
+        let answer = String::from_utf8(client.everything()).expect("text");
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status}")),
+            "{answer}"
+        );
+        for name in [
+            "Content-Type",
+            "Content-Length",
+            "Proxy-Status",
+            "Cache-Control",
+            "Connection",
+            "Date",
+        ] {
+            assert!(
+                answer.contains(&format!("\r\n{name}: ")),
+                "{name} in {answer}"
+            );
+        }
+    }
+}
+
+#[test]
 fn interim_answers_of_ingo_are_skipped() {
     let reply = Reply::json(json_of(100))
         .after_interim("HTTP/1.1 100 Continue")
