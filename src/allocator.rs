@@ -12,10 +12,12 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
-/// Memory that is free when this ends is back with the system after the second look: mimalloc waits a second before it gives any.
+/// Most of what is free goes back with the second look, because mimalloc waits a second before it gives any; it keeps the last page of
+/// each size for some looks more.
 const LOOKS_EVERY: Duration = Duration::from_secs(5);
 
-/// Has what this thread freed go back to the system, for as long as this runs. To be run once on each thread that serves.
+/// Has what this thread freed go back to the system, for as long as this runs. To be run once on each runtime of a single thread; on one of
+/// several it looks at whichever runs it just then.
 pub(crate) async fn give_back() {
     let mut looks = interval(LOOKS_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -63,7 +63,8 @@ impl Upstreams {
     /// [`Unusable`] where an upstream speaks TLS and there is nothing to verify it with, or nothing good to show it.
     pub fn new(config: &Config, former: Option<&Self>) -> Result<Self, Unusable> {
         // Pingora keeps its timers by a thread that wakes a hundred times a second from the first of them on, for as long as the
-        // process lives. Those of a second or more are tokio's instead.
+        // process lives. Its time-outs of a second or more are tokio's instead. What is left to that thread are shorter ones, and how
+        // long an HTTP/2 connection may idle, which is no time-out but a sleep.
         set_fast_timeout_to_tokio_threshold(Some(Duration::ZERO));
         let settings = Settings {
             upstream: config.upstream.clone(),

@@ -226,13 +226,11 @@ fn memory_that_a_rush_took_is_given_back_in_the_silence_after_it() {
     let yaml = "threads: 1\nlimits:\n  buffered_bytes: 256MiB\n";
     let proxy = Proxy::to(&upstream).yaml(yaml).start();
     let resident = || {
-        let pages = std::fs::read_to_string(format!("/proc/{}/statm", proxy.id()));
-        let pages = pages.expect("it runs");
-        let resident = pages
-            .split(' ')
-            .nth(1)
-            .and_then(|n| n.parse::<usize>().ok());
-        resident.expect("a number of pages") * 4096 / MIB
+        let status = std::fs::read_to_string(format!("/proc/{}/status", proxy.id()));
+        let status = status.expect("it runs");
+        let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = kib.and_then(|kib| kib.trim().strip_suffix(" kB")?.parse::<usize>().ok());
+        kib.expect("a number of KiB") / 1024
     };
     let before = resident();
     let body = Post::new(json_of(MIB)).bytes();
@@ -255,7 +253,8 @@ fn memory_that_a_rush_took_is_given_back_in_the_silence_after_it() {
             "{before} MiB, {most}, still {}",
             resident()
         );
-        std::thread::yield_now();
+        // Not to wait for something: to leave the processor to it.
+        std::thread::sleep(Duration::from_millis(100));
     }
 }
 
