@@ -59,7 +59,7 @@ def wrk(run, port, size, seconds, connections, on=None):
     return result
 
 
-def open_loop(run, port, size, seconds, connections, rate, arrivals):
+def open_loop(run, port, size, seconds, connections, rate, arrivals, seed):
     """p50 and p99 in µs of an open loop, each counted from when the request was due; and errors. See openloop.rs."""
     program = run.path('openloop')
     if not os.path.exists(program):
@@ -67,7 +67,7 @@ def open_loop(run, port, size, seconds, connections, rate, arrivals):
         compiled = subprocess.run(['rustc', '--edition', '2024', '-O', source, '-o', program], capture_output=True, text=True, timeout=120, check=False)
         if compiled.returncode != 0:
             raise Failed(f'the load generator was not compiled:\n{compiled.stderr}')
-    return json.loads(output([program, str(port), TARGET, posted(run, size), str(rate), str(seconds), str(connections), arrivals],
+    return json.loads(output([program, str(port), TARGET, posted(run, size), str(rate), str(seconds), str(connections), arrivals, str(seed)],
                              seconds, precise=True))
 
 
@@ -91,6 +91,6 @@ def oha(run, port, size, seconds, connections, rate):
     # What was under way when time was up is no error.
     errors = {what: count for what, count in said['errorDistribution'].items() if 'deadline' not in what}
     answered = sum(statuses.values())
-    return {'requests': answered, 'rps': answered / said['summary']['total'],
+    return {'requests': answered, 'asked': rate, 'rps': answered / said['summary']['total'], 'late_p99': 0,
             'p50': said['latencyPercentiles']['p50'] * 1e6, 'p99': said['latencyPercentiles']['p99'] * 1e6,
             'errors': sum(errors.values()) + answered - statuses.get('200', 0)}

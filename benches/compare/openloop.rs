@@ -5,7 +5,7 @@
 //! takes. Here each connection has a thread, which takes the next request that is due, sleeps until then by the kernel's fine timers, and
 //! posts. So two cores are enough: nothing spins.
 //!
-//! `openloop PORT TARGET BODY_FILE RATE SECONDS CONNECTIONS even|poisson`; one line of JSON is the answer. Started with a timer slack of a
+//! `openloop PORT TARGET BODY_FILE RATE SECONDS CONNECTIONS even|poisson SEED`; one line of JSON is the answer. Started with a timer slack of a
 //! nanosecond, as `load.py` does: otherwise Linux has each sleep last up to 50 µs longer.
 
 #![allow(clippy::print_stderr, reason = "it is a program for a terminal")]
@@ -37,8 +37,20 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &[String]) -> Result<String, String> {
-    let [port, target, body, rate, seconds, connections, arrivals] = arguments else {
-        return Err("openloop PORT TARGET BODY_FILE RATE SECONDS CONNECTIONS even|poisson".into());
+    let [
+        port,
+        target,
+        body,
+        rate,
+        seconds,
+        connections,
+        arrivals,
+        seed,
+    ] = arguments
+    else {
+        return Err(
+            "openloop PORT TARGET BODY_FILE RATE SECONDS CONNECTIONS even|poisson SEED".into(),
+        );
     };
     let number = |text: &String| {
         let number = text.parse::<f64>().ok().filter(|n| *n > 0.0);
@@ -49,7 +61,10 @@ fn run(arguments: &[String]) -> Result<String, String> {
     let due = match arrivals.as_str() {
         "even" => schedule(rate, seconds, || 1.0),
         "poisson" => {
-            let mut random = Random(1);
+            let seed = seed
+                .parse()
+                .map_err(|_| format!("{seed} is no whole number"))?;
+            let mut random = Random(seed);
             schedule(rate, seconds, move || -(1.0 - random.unit()).ln())
         }
         other => return Err(format!("{other} is neither even nor poisson")),
@@ -78,29 +93,38 @@ fn run(arguments: &[String]) -> Result<String, String> {
             .collect();
         threads.into_iter().map(|thread| thread.join()).collect()
     });
-    let mut latencies = Vec::new();
+    let (mut latencies, mut late) = (Vec::new(), Vec::new());
     let (mut errors, mut last) = (0, began);
     for one in told {
         let one = one.map_err(|_panic| "a thread ended")?;
         errors += usize::from(one.failed);
         last = one.ended.max(last);
         let counted = one
-            .latencies
+            .posted
             .into_iter()
-            .filter(|(at, _)| *at >= due.len() / WARMING_UP);
-        latencies.extend(counted.map(|(_, latency)| latency));
+            .filter(|posted| posted.at >= due.len() / WARMING_UP);
+        for posted in counted {
+            latencies.push(posted.answered);
+            late.extend(posted.began_late);
+        }
+    }
+    if latencies.is_empty() {
+        return Err(format!("port {port}: nothing was answered with 200"));
     }
     latencies.sort_unstable();
-    let at = |percent: usize| {
-        let latency = latencies.get(latencies.len() * percent / 100);
-        latency.map_or(0.0, |l| l.as_secs_f64() * 1e6)
+    late.sort_unstable();
+    let at = |sorted: &[Duration], percent: usize| {
+        let found = sorted.get(sorted.len() * percent / 100);
+        found.map_or(0.0, |found| found.as_secs_f64() * 1e6)
     };
     Ok(format!(
-        r#"{{"requests":{},"rps":{:.1},"p50":{:.1},"p99":{:.1},"errors":{errors}}}"#,
+        r#"{{"requests":{},"asked":{:.1},"rps":{:.1},"p50":{:.1},"p99":{:.1},"late_p99":{:.1},"errors":{errors}}}"#,
         latencies.len(),
+        due.len() as f64 / seconds,
         due.len() as f64 / (last - began).as_secs_f64(),
-        at(50),
-        at(99),
+        at(&latencies, 50),
+        at(&latencies, 99),
+        at(&late, 99),
     ))
 }
 
@@ -116,11 +140,20 @@ fn schedule(rate: f64, seconds: f64, mut gap: impl FnMut() -> f64) -> Vec<Durati
 
 /// What one connection has to tell.
 struct Told {
-    /// Which request, and how long after it was due its answer was there.
-    latencies: Vec<(usize, Duration)>,
+    posted: Vec<Posted>,
     /// Whether it ended with anything but an answer of 200.
     failed: bool,
     ended: Instant,
+}
+
+/// What became of one request.
+struct Posted {
+    /// Which one.
+    at: usize,
+    /// How long after it was due its answer was there.
+    answered: Duration,
+    /// How long after it was due it was begun, where a connection was free by then: that is the generator's own fault.
+    began_late: Option<Duration>,
 }
 
 /// Posts over one connection whatever is due next, until nothing is.
@@ -132,7 +165,7 @@ fn post(
     began: Instant,
 ) -> Told {
     let mut told = Told {
-        latencies: Vec::new(),
+        posted: Vec::new(),
         failed: false,
         ended: began,
     };
@@ -142,21 +175,30 @@ fn post(
             return told;
         };
         let begins = began + *after;
-        thread::sleep(begins.saturating_duration_since(Instant::now()));
+        let early = begins.saturating_duration_since(Instant::now());
+        thread::sleep(early);
+        let began_late = (!early.is_zero()).then(|| begins.elapsed());
         if stream.write_all(request).is_err() || !is_answered(&mut stream) {
             told.failed = true;
             return told;
         }
         told.ended = Instant::now();
-        told.latencies.push((at, told.ended - begins));
+        told.posted.push(Posted {
+            at,
+            answered: told.ended - begins,
+            began_late,
+        });
     }
 }
 
 /// Reads one answer whole; whether it is a 200.
 fn is_answered(stream: &mut TcpStream) -> bool {
-    let mut buffer = [0; 8192];
+    let mut buffer = vec![0; 8192];
     let mut read = 0;
     loop {
+        if read == buffer.len() {
+            buffer.resize(2 * read, 0);
+        }
         match stream.read(&mut buffer[read..]) {
             Ok(0) | Err(_) => return false,
             Ok(more) => read += more,
@@ -168,7 +210,10 @@ fn is_answered(stream: &mut TcpStream) -> bool {
         let length = text
             .lines()
             .find_map(|line| line.strip_prefix("content-length:"));
-        let length: usize = length.and_then(|l| l.trim().parse().ok()).unwrap_or(0);
+        // What is framed otherwise is no answer of the upstream that all are measured against.
+        let Some(length) = length.and_then(|l| l.trim().parse::<usize>().ok()) else {
+            return false;
+        };
         if read >= head + 4 + length {
             return text.starts_with("http/1.1 200");
         }
