@@ -102,11 +102,10 @@ impl HttpServerApp for ProxyApp {
         if proxy.lifecycle.stage() != Stage::Serving {
             session.set_keepalive(None);
         }
-        let is_answered = reply.ending.outcome == Outcome::Answered;
-        let way = Way::of(session, is_answered).await;
         // Nothing is left to answer with here; the connection is closed. Boxed, so that a connection that idles does not hold room
-        // for an answer.
-        let replied = AssertUnwindSafe(Box::pin(proxy.reply(way, reply, now, &mut trail)));
+        // for an answer; and the session, because each future that takes it holds it twice.
+        let session = Box::new(session);
+        let replied = AssertUnwindSafe(Box::pin(proxy.reply(session, reply, now, &mut trail)));
         replied.catch_unwind().await.unwrap_or_else(|_panic| {
             proxy.metrics.panicked();
             None
@@ -230,7 +229,7 @@ impl Proxy {
     /// Writes the answer, which began `now`, and tells of the exchange; the connection, where it can be used again.
     async fn reply(
         &self,
-        way: Option<Way>,
+        session: Box<ServerSession>,
         reply: Reply,
         now: Instant,
         trail: &mut Trail,
@@ -245,8 +244,9 @@ impl Proxy {
             Outcome::Answered => WRITE_DEADLINE,
             Outcome::Rejected | Outcome::Failed | Outcome::Aborted => REFUSAL_DEADLINE,
         };
+        let is_answered = ending.outcome == Outcome::Answered;
         let writing = async {
-            let mut way = way?;
+            let mut way = Way::of(session, is_answered).await?;
             way.write(&head, body).await?;
             Some(way)
         };
@@ -273,10 +273,13 @@ enum Way {
 
 impl Way {
     /// The way of an exchange that `is_answered` by Ingo, or else by us. `None` where the connection cannot be used.
-    async fn of(session: ServerSession, is_answered: bool) -> Option<Self> {
+    async fn of(session: Box<ServerSession>, is_answered: bool) -> Option<Self> {
+        if !is_answered {
+            return Some(Self::Session(session));
+        }
         let mut settings = HttpPersistentSettings::for_session(&session);
-        match session {
-            ServerSession::H1(http1) if is_answered && http1.will_keepalive() => {
+        match *session {
+            ServerSession::H1(http1) if http1.will_keepalive() => {
                 // Ends Pingora's part: there is nothing left to read, and what came of the next request is kept.
                 let (stream, next) = http1.reuse().await.ok()??.into_parts();
                 if let Some(next) = next {
@@ -284,8 +287,8 @@ impl Way {
                 }
                 Some(Self::Stream(stream, Some(settings)))
             }
-            ServerSession::H1(http1) if is_answered => Some(Self::Stream(http1.into_inner(), None)),
-            session => Some(Self::Session(Box::new(session))),
+            ServerSession::H1(http1) => Some(Self::Stream(http1.into_inner(), None)),
+            http2 => Some(Self::Session(Box::new(http2))),
         }
     }
 
