@@ -22,7 +22,7 @@ end
 
 
 def output(command, seconds, on=None, precise=False):
-    """What a load generator prints, where it asks for it with fine timers; nothing outlives it."""
+    """What a load generator prints; nothing outlives it. `precise`: its sleeps end when they should."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, check=False,
                               env=clean_environment(), preexec_fn=lambda: prepare(on or cores()[2], precise))

@@ -220,7 +220,7 @@ fn is_answered(stream: &mut TcpStream) -> bool {
     }
 }
 
-/// SplitMix64: the same arrivals in each run.
+/// SplitMix64: of one seed the same arrivals, whoever is measured.
 struct Random(u64);
 
 impl Random {
