@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
-use super::{Proxy, admit::Admitted, body::Body, keys::Scope, validate::Validated};
+use super::{Proxy, admit::Admitted, body::Body, digests, keys::Scope, validate::Validated};
 use crate::{
     bounds::Reservation,
     credentials::Credential,
@@ -38,7 +38,7 @@ pub(super) struct Keyed<'a> {
 
 impl Proxy {
     /// Fixes the key: the caller's own always wins.
-    pub(super) fn key<'a>(
+    pub(super) async fn key<'a>(
         &self,
         admitted: Admitted<'a>,
         Validated(body): Validated,
@@ -62,7 +62,7 @@ impl Proxy {
         let value = HeaderValue::from_str(&key)
             .expect("a caller's key was checked to be visible ASCII, and so is a UUID");
         trail.idempotency_key = Some(key);
-        let digest = BodyDigest::of(&body.bytes);
+        let digest = digests::digest(&body.bytes, self.lifecycle.running()).await;
         Keyed {
             admitted,
             key: value,

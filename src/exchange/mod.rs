@@ -8,6 +8,7 @@ mod admit;
 mod attempt;
 mod attempts;
 mod body;
+mod digests;
 mod failure;
 pub mod hosts;
 mod keyed;
@@ -220,7 +221,7 @@ impl Proxy {
         let counted = self.metrics.in_flight(admitted.destination.route);
         let body = self.read_body(session, &admitted, deadline, trail).await?;
         let validated = self.validate(&admitted, body, trail)?;
-        let mut keyed = self.key(admitted, validated, trail);
+        let mut keyed = self.key(admitted, validated, trail).await;
         let gone = Gone::default();
         let patience = Patience::until(deadline, &gone);
         let attempts = self.attempts(&mut keyed, &mut turn, &patience, trail);

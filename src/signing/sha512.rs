@@ -1,10 +1,14 @@
-//! SHA-512 (FIPS 180-4) at the speed of the processor: `sha2`, with a compression function of our own where AVX2 and BMI2 are.
+//! SHA-512 (FIPS 180-4) at the speed of the processor: `sha2`, with a compression function of our own where AVX2 and BMI2 are, and one
+//! for several messages at once where AVX-512 is.
 //!
 //! Half of what a body of 64 KiB costs is its digest. The crates that there are (`sha2`, `ring`, `aws-lc-rs`, `graviola`) take a third
 //! longer than OpenSSL, which the proxies do that this one is measured against (docs/performance.md). To be deleted once one of
 //! them does as well: <https://github.com/RustCrypto/hashes/issues/640>. A digest is verified by `sha2`
 //! itself, so that ours is not its own judge.
 
+mod each;
+#[cfg(target_arch = "x86_64")]
+mod eight;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
@@ -23,6 +27,8 @@ use sha2::{
     },
 };
 use zeroize::{Zeroize as _, ZeroizeOnDrop};
+
+pub(super) use self::each::{LANES, digest_each, is_side_by_side};
 
 sha2::digest::buffer_fixed!(
     /// SHA-512, for the traits of `digest` and for `hmac`.
@@ -56,6 +62,15 @@ fn compress(state: &mut [u64; 8], blocks: &[[u8; 128]]) {
         return;
     }
     compress512(state, blocks);
+}
+
+/// The digest that a message's last state is.
+fn bytes(state: [u64; 8]) -> [u8; 64] {
+    let mut digest = [0; 64];
+    for (bytes, word) in digest.as_chunks_mut().0.iter_mut().zip(state) {
+        *bytes = word.to_be_bytes();
+    }
+    digest
 }
 
 impl Default for Core {
@@ -92,9 +107,7 @@ impl FixedOutputCore for Core {
     fn finalize_fixed_core(&mut self, buffer: &mut Buffer<Self>, out: &mut Output<Self>) {
         let bits = 8 * (buffer.get_pos() as u128 + 128 * self.blocks);
         buffer.len128_padding_be(bits, |block| compress(&mut self.state, &[block.0]));
-        for (bytes, word) in out.as_chunks_mut().0.iter_mut().zip(self.state) {
-            *bytes = word.to_be_bytes();
-        }
+        out.copy_from_slice(&bytes(self.state));
     }
 }
 
