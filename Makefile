@@ -17,7 +17,14 @@ help: ## List these commands
 
 .PHONY: build
 build: tools ## Build the release binary, target/release/ingo-signing-proxy
-	$(CARGO) build --release $(LOCKED)
+	@target=$$(rustc -vV | sed -n 's/^host: //p'); out=$${CARGO_TARGET_DIR:-target}; \
+	flags="$${RUSTFLAGS:-} $$(deploy/release/profile/flags "$$target")"; \
+	RUSTFLAGS=$$flags $(CARGO) build --release $(LOCKED) --target "$$target"; \
+	install -D -t "$$out/release" "$$out/$$target/release/ingo-signing-proxy"
+
+.PHONY: profile
+profile: tools ## Record anew what a release does under load, which `make build` lays it out after; commit what is written
+	deploy/release/profile/record
 
 .PHONY: demo
 demo: tools ## See the whole thing work: the proxy and an embedded Ingo on loopback, with lines to paste
