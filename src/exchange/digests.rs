@@ -1,12 +1,14 @@
 //! Digests of bodies: of exchanges that are there at the same time, side by side.
 //!
-//! An exchange that has its body steps back once, so that others whose bodies are there too can come to the same point; the first that goes
-//! on makes the digests of all. Under load a digest is most of what a large body costs, and this most of it less
-//! (docs/performance.md).
+//! While others run, an exchange that has its body steps back once, so that those whose bodies are there too can come to the same point;
+//! whichever goes on first makes the digests of up to eight. Under load a digest is most of what a large body costs, and side by side eight
+//! take twice the time of one (docs/performance.md).
 
 use std::{
     cell::RefCell,
+    iter::once,
     mem,
+    ops::RangeInclusive,
     sync::{Arc, Weak},
 };
 
@@ -14,11 +16,15 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::task::yield_now;
 
-use crate::signing::BodyDigest;
+use crate::{
+    signing::BodyDigest,
+    telemetry::{Phase, Stopwatch},
+};
 
-/// A smaller body is digested in less time than stepping back takes.
-const LARGE: usize = 1024;
-/// With fewer exchanges at work there is nobody to wait for: digests are made side by side from three on.
+/// Bodies of other sizes are digested alone: smaller ones are done in about the time that stepping back takes, and larger ones would have
+/// small ones wait for them.
+const SIZES: RangeInclusive<usize> = 4 * 1024..=256 * 1024;
+/// With fewer exchanges running there cannot be as many bodies as are worth taking together.
 const BUSY: usize = 3;
 
 /// An exchange that waits for its digest.
@@ -32,9 +38,10 @@ thread_local! {
     static WAITING: RefCell<Vec<Weak<Waiting>>> = RefCell::default();
 }
 
-/// The digest of `body`, for one of `running` exchanges.
-pub(super) async fn digest(body: &Bytes, running: usize) -> BodyDigest {
-    if body.len() < LARGE || running < BUSY || BodyDigest::at_once() == 1 {
+/// The digest of `body`, for one of `running` exchanges. The time in which others go first is [`Phase::Queue`]'s, the rest of the current
+/// phase's.
+pub(super) async fn digest(body: &Bytes, running: usize, stopwatch: &mut Stopwatch) -> BodyDigest {
+    if !SIZES.contains(&body.len()) || running < BUSY || BodyDigest::at_once() == 1 {
         return BodyDigest::of(body);
     }
     let own = Arc::new(Waiting {
@@ -42,36 +49,42 @@ pub(super) async fn digest(body: &Bytes, running: usize) -> BodyDigest {
         digest: Mutex::default(),
     });
     WAITING.with_borrow_mut(|waiting| waiting.push(Arc::downgrade(&own)));
+    let phase = stopwatch.current();
+    stopwatch.enter(Phase::Queue);
     yield_now().await;
+    stopwatch.enter(phase);
     let made = own.digest.lock().take();
     made.unwrap_or_else(|| {
-        digest_waiting();
-        let made = own.digest.lock().take();
-        // On a runtime of several threads it may stand in the list of another one.
-        made.unwrap_or_else(|| BodyDigest::of(body))
+        let batch = batch(&own);
+        let bodies: Vec<&[u8]> = batch.iter().map(|one| &*one.body).collect();
+        let mut digests = BodyDigest::of_each(&bodies).into_iter();
+        let first = digests.next().expect("its own is the first of the batch");
+        for (other, digest) in batch[1..].iter().zip(digests) {
+            *other.digest.lock() = Some(digest);
+        }
+        first
     })
 }
 
-/// Makes the digests of those that have waited longest, as many as are made at once.
-fn digest_waiting() {
-    let batch: Vec<Arc<Waiting>> = WAITING.with_borrow_mut(|waiting| {
-        let mut there = mem::take(waiting).into_iter();
-        let batch = there
-            .by_ref()
-            .filter_map(|one| one.upgrade())
+/// `own`, and of the others on this thread those that have waited longest, as many as are digested at once. They wait no longer.
+fn batch(own: &Arc<Waiting>) -> Vec<Arc<Waiting>> {
+    WAITING.with_borrow_mut(|waiting| {
+        waiting.retain(|one| one.as_ptr() != Arc::as_ptr(own));
+        let mut waited = mem::take(waiting).into_iter();
+        let others = waited.by_ref().filter_map(|one| one.upgrade());
+        let batch = once(own.clone())
+            .chain(others)
             .take(BodyDigest::at_once())
             .collect();
-        *waiting = there.collect();
+        *waiting = waited.collect();
         batch
-    });
-    let bodies: Vec<&[u8]> = batch.iter().map(|one| &*one.body).collect();
-    for (one, digest) in batch.iter().zip(BodyDigest::of_each(&bodies)) {
-        *one.digest.lock() = Some(digest);
-    }
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use futures_util::{FutureExt as _, future::join_all};
 
     use super::*;
@@ -82,20 +95,32 @@ mod tests {
         (0..40).map(body).collect()
     }
 
+    async fn digested(body: Bytes, running: usize) -> BodyDigest {
+        digest(&body, running, &mut Stopwatch::start(Instant::now())).await
+    }
+
+    fn wait(body: Bytes) -> Arc<Waiting> {
+        let digest = Mutex::default();
+        let one = Arc::new(Waiting { body, digest });
+        WAITING.with_borrow_mut(|waiting| waiting.push(Arc::downgrade(&one)));
+        one
+    }
+
     #[tokio::test]
     async fn exchanges_that_come_together_each_get_the_digest_of_their_own_body() {
         let bodies = bodies();
-        let digests = join_all(bodies.iter().map(|body| digest(body, bodies.len()))).await;
+        let digests = join_all(bodies.iter().map(|b| digested(b.clone(), bodies.len()))).await;
         for (body, digest) in bodies.iter().zip(digests) {
             assert_eq!(digest, BodyDigest::of(body));
         }
+        WAITING.with_borrow(|waiting| assert!(waiting.is_empty()));
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn exchanges_that_change_threads_get_it_as_well() {
         let bodies = bodies();
         let digests = bodies.iter().cloned().map(|body| {
-            tokio::spawn(async move { (digest(&body, BUSY).await, BodyDigest::of(&body)) })
+            tokio::spawn(async move { (digested(body.clone(), BUSY).await, BodyDigest::of(&body)) })
         });
         for done in join_all(digests).await {
             let (digest, expected) = done.expect("it does not panic");
@@ -103,19 +128,54 @@ mod tests {
         }
     }
 
+    #[test]
+    fn whoever_goes_on_is_digested_with_those_that_have_waited_longest() {
+        let all: Vec<_> = bodies()[..12].iter().cloned().map(wait).collect();
+        let batch = batch(&all[11]);
+        let expected = once(&all[11]).chain(&all).take(BodyDigest::at_once());
+        assert!(batch.iter().map(Arc::as_ptr).eq(expected.map(Arc::as_ptr)));
+        let left = 12 - batch.len();
+        WAITING.with_borrow(|waiting| assert_eq!(waiting.len(), left));
+    }
+
+    #[tokio::test]
+    async fn an_exchange_that_is_digested_by_another_does_not_digest_again() {
+        if BodyDigest::at_once() == 1 {
+            // Nobody waits on such a processor.
+            return;
+        }
+        let (first, second) = (bodies().remove(30), bodies().remove(31));
+        let mut stopwatch = Stopwatch::start(Instant::now());
+        let mut waits = Box::pin(digest(&first, BUSY, &mut stopwatch));
+        assert!(waits.as_mut().now_or_never().is_none());
+        // The other one waits behind it, goes on before it, and leaves it what nobody else could.
+        let other = wait(second);
+        for one in &batch(&other)[1..] {
+            *one.digest.lock() = Some(BodyDigest::of(b"of the other"));
+        }
+        assert_eq!(waits.await, BodyDigest::of(b"of the other"));
+    }
+
     #[tokio::test]
     async fn an_exchange_that_ends_while_it_waits_leaves_nothing_behind() {
         let (gone, stays) = (bodies().remove(30), bodies().remove(31));
-        assert!(digest(&gone, BUSY).now_or_never().is_none() || BodyDigest::at_once() == 1);
+        let mut stopwatch = Stopwatch::start(Instant::now());
+        let waits = digest(&gone, BUSY, &mut stopwatch).now_or_never();
+        assert!(waits.is_none() || BodyDigest::at_once() == 1);
         assert!(gone.is_unique());
-        assert_eq!(digest(&stays, BUSY).await, BodyDigest::of(&stays));
+        assert_eq!(digested(stays.clone(), BUSY).await, BodyDigest::of(&stays));
         WAITING.with_borrow(|waiting| assert!(waiting.is_empty()));
     }
 
     #[tokio::test]
-    async fn an_exchange_with_a_small_body_or_without_company_waits_for_nobody() {
-        let (small, large) = (Bytes::from_static(b"{}"), bodies().remove(30));
-        assert!(digest(&small, 100).now_or_never().is_some());
-        assert!(digest(&large, BUSY - 1).now_or_never().is_some());
+    async fn an_exchange_with_an_odd_size_or_without_company_waits_for_nobody() {
+        let sized = |size| Bytes::from(vec![b'x'; size]);
+        for (body, running) in [
+            (sized(SIZES.start() - 1), 100),
+            (sized(SIZES.end() + 1), 100),
+            (sized(*SIZES.start()), BUSY - 1),
+        ] {
+            assert!(digested(body, running).now_or_never().is_some());
+        }
     }
 }

@@ -62,7 +62,8 @@ impl Proxy {
         let value = HeaderValue::from_str(&key)
             .expect("a caller's key was checked to be visible ASCII, and so is a UUID");
         trail.idempotency_key = Some(key);
-        let digest = digests::digest(&body.bytes, self.lifecycle.running()).await;
+        let running = self.lifecycle.running();
+        let digest = digests::digest(&body.bytes, running, &mut trail.progress.stopwatch).await;
         Keyed {
             admitted,
             key: value,

@@ -15,7 +15,7 @@ words! {
         Authenticate = "authenticate";
         /// Checking what came: the request's head and JSON, and what Ingo's answer says of itself.
         Validate = "validate";
-        /// Waiting for a turn, or for another exchange with the same key.
+        /// Waiting for a turn, for another exchange with the same key, or for others whose bodies are digested together with this one's.
         Queue = "queue";
         /// Reading the caller's body.
         ReadBody = "read_body";
@@ -119,6 +119,11 @@ impl Stopwatch {
     /// When each phase began and ended, as far as it was recorded.
     pub(super) fn intervals(&self) -> impl Iterator<Item = &Interval> {
         self.intervals.iter().flat_map(|intervals| intervals.iter())
+    }
+
+    /// The phase that time is booked on now.
+    pub fn current(&self) -> Phase {
+        self.current
     }
 
     /// When it was started.

@@ -5,6 +5,8 @@
 
 use std::array;
 
+#[cfg(target_arch = "x86_64")]
+use super::eight::compress as compress_each;
 use super::{BEGIN, compress};
 
 /// How many messages are taken side by side.
@@ -47,18 +49,20 @@ pub(in crate::signing) fn digest_each(messages: &[&[u8]]) -> Vec<[u8; 64]> {
 fn side_by_side(lanes: &mut [Lane<'_>], blocks: usize) -> bool {
     // A lane that has no message takes the first one's along, in vain.
     let lane = |i| lanes.get(i).unwrap_or(&lanes[0]);
-    let mut states = array::from_fn(|i| lane(i).state);
-    let ahead = array::from_fn(|i| &lane(i).ahead()[..blocks]);
-    #[cfg(target_arch = "x86_64")]
-    let done = super::eight::compress(&mut states, ahead);
-    #[cfg(not(target_arch = "x86_64"))]
-    let done = false;
-    if done {
-        for (lane, state) in lanes.iter_mut().zip(states) {
-            lane.pass(blocks, state);
-        }
+    let mut states: [[u64; 8]; LANES] = array::from_fn(|i| lane(i).state);
+    let ahead: [&[Block]; LANES] = array::from_fn(|i| &lane(i).ahead()[..blocks]);
+    if !compress_each(&mut states, ahead) {
+        return false;
     }
-    done
+    for (lane, state) in lanes.iter_mut().zip(states) {
+        lane.pass(blocks, state);
+    }
+    true
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn compress_each(_: &mut [[u64; 8]; LANES], _: [&[Block]; LANES]) -> bool {
+    false
 }
 
 /// A message, as far as it was not taken in yet.
