@@ -30,7 +30,7 @@ use crate::{
     clock::Clock,
     config::Address,
     exchange::{hosts::Hosts, refused_connection},
-    listener::{BindError, BoundAddress, ConnectionLimits, Listening, bind},
+    listener::{BindError, BoundAddress, ConnectionLimits, Listening, bind, bind_tcp},
     secret::Secret,
 };
 
@@ -183,7 +183,8 @@ impl Builder {
             return Err(StartError::ControlExposed(*address));
         }
         let refused = |error| StartError::Gateway(self.listen, error);
-        let listener = TcpListener::bind(self.listen).await.map_err(refused)?;
+        let listener = bind_tcp(self.listen).and_then(TcpListener::from_std);
+        let listener = listener.map_err(refused)?;
         let gateway = listener.local_addr().map_err(refused)?;
         let control = self.control.as_ref().map(bind).transpose();
         let control = control.map_err(StartError::Control)?;

@@ -109,8 +109,19 @@ impl std::error::Error for BindError {
     }
 }
 
-/// Binds `address` and listens, for as many connections that wait to be accepted as the system allows (net.core.somaxconn): of a
-/// burst that is larger than std's 128, callers would wait a second or more for their next attempt.
+/// Binds a TCP socket and listens, for as many connections that wait to be accepted as the system allows (net.core.somaxconn): of a
+/// burst that is larger than what std and tokio ask for, callers would wait a second or more for their next attempt.
+///
+/// # Errors
+/// Where the system refuses.
+pub(crate) fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(address)?;
+    listen(&listener, Backlog::MAXALLOWABLE)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Binds `address` and listens, for as many connections that wait to be accepted as the system allows.
 ///
 /// # Errors
 /// [`BindError`] where the system refuses, or where another process still answers on a Unix socket of that path.
@@ -121,9 +132,7 @@ pub fn bind(address: &Address) -> Result<Bound, BindError> {
                 address: wanted.to_string(),
                 source,
             };
-            let listener = TcpListener::bind(wanted).map_err(refused)?;
-            listen(&listener, Backlog::MAXALLOWABLE).map_err(|errno| refused(errno.into()))?;
-            listener.set_nonblocking(true).map_err(refused)?;
+            let listener = bind_tcp(*wanted).map_err(refused)?;
             let address = BoundAddress::Tcp(listener.local_addr().map_err(refused)?);
             Ok(Bound {
                 fd: listener.into(),

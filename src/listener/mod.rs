@@ -10,6 +10,7 @@ mod files;
 mod serve;
 mod wire;
 
+pub(crate) use self::bind::bind_tcp;
 pub use self::{
     bind::{BindError, Bound, BoundAddress, bind},
     connection::{Fault, Guarded},

@@ -1,5 +1,7 @@
 //! What is no clean HTTP/1.1 gets an answer or an end, and is counted to the byte.
 
+use std::{net::TcpStream, time::Duration};
+
 use ingo_signing_proxy::emulator::Ending;
 use tokio::io::AsyncWriteExt as _;
 
@@ -134,6 +136,19 @@ async fn a_large_body_is_taken() {
     let answer = call(&emulator, &request).await;
     assert_eq!(answer.json()["status"], 100);
     assert_eq!(emulator.ledger()[0].body_bytes, Some(body.len()));
+}
+
+#[tokio::test]
+async fn a_burst_of_connections_waits_to_be_accepted() {
+    let emulator = started().await;
+    // The emulator's tasks run on this thread, which lets them accept none.
+    let limit = Duration::from_secs(1);
+    let address = emulator.addresses().gateway;
+    let connected: Vec<_> = (0..400)
+        .map(|_| TcpStream::connect_timeout(&address, limit))
+        .take_while(Result::is_ok)
+        .collect();
+    assert_eq!(connected.len(), 400);
 }
 
 #[tokio::test]
