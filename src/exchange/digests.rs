@@ -38,8 +38,7 @@ thread_local! {
     static WAITING: RefCell<Vec<Weak<Waiting>>> = RefCell::default();
 }
 
-/// The digest of `body`, for one of `running` exchanges. The time in which others go first is [`Phase::Queue`]'s, the rest of the current
-/// phase's.
+/// The digest of `body`, for one of `running` exchanges, in [`Phase::Sign`]; the time in which others go first is [`Phase::Queue`]'s.
 pub(super) async fn digest(body: &Bytes, running: usize, stopwatch: &mut Stopwatch) -> BodyDigest {
     if !SIZES.contains(&body.len()) || running < BUSY || BodyDigest::at_once() == 1 {
         return BodyDigest::of(body);
@@ -49,10 +48,9 @@ pub(super) async fn digest(body: &Bytes, running: usize, stopwatch: &mut Stopwat
         digest: Mutex::default(),
     });
     WAITING.with_borrow_mut(|waiting| waiting.push(Arc::downgrade(&own)));
-    let phase = stopwatch.current();
     stopwatch.enter(Phase::Queue);
     yield_now().await;
-    stopwatch.enter(phase);
+    stopwatch.enter(Phase::Sign);
     let made = own.digest.lock().take();
     made.unwrap_or_else(|| {
         let batch = batch(&own);

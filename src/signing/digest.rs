@@ -8,7 +8,7 @@ use std::fmt;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use sha2::Digest as _;
 
-use super::sha512::{LANES, Sha512, digest_each, is_side_by_side};
+use super::sha512::{Sha512, at_once, digest_each};
 
 /// `Content-sha512` and `Content-Length` of a body, computed once however many attempts follow.
 #[derive(Clone, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl BodyDigest {
 
     /// How many digests this processor makes side by side: 8, or 1 where it lacks AVX-512.
     pub fn at_once() -> usize {
-        if is_side_by_side() { LANES } else { 1 }
+        at_once()
     }
 
     fn from_sha512(sha512: [u8; 64], length: usize) -> Self {

@@ -28,7 +28,7 @@ use sha2::{
 };
 use zeroize::{Zeroize as _, ZeroizeOnDrop};
 
-pub(super) use self::each::{LANES, digest_each, is_side_by_side};
+pub(super) use self::each::{at_once, digest_each};
 
 sha2::digest::buffer_fixed!(
     /// SHA-512, for the traits of `digest` and for `hmac`.

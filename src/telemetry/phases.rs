@@ -121,11 +121,6 @@ impl Stopwatch {
         self.intervals.iter().flat_map(|intervals| intervals.iter())
     }
 
-    /// The phase that time is booked on now.
-    pub fn current(&self) -> Phase {
-        self.current
-    }
-
     /// When it was started.
     pub fn started(&self) -> Instant {
         self.started

@@ -9,20 +9,21 @@ use std::array;
 use super::eight::compress as compress_each;
 use super::{BEGIN, compress};
 
-/// How many messages are taken side by side.
-pub(in crate::signing) const LANES: usize = 8;
+/// How many messages are taken side by side, where the processor can.
+pub(super) const LANES: usize = 8;
 /// Fewer take less time one after the other.
 const WORTH: usize = 3;
 
 /// A part of a message that is taken in at once.
 pub(super) type Block = [u8; 128];
 
-/// Whether this processor takes messages side by side. Where it does not, their digests are made one after the other.
-pub(in crate::signing) fn is_side_by_side() -> bool {
+/// How many messages this processor takes side by side. Where that is one, their digests are made one after the other.
+pub(in crate::signing) fn at_once() -> usize {
     #[cfg(target_arch = "x86_64")]
-    return super::eight::can();
-    #[cfg(not(target_arch = "x86_64"))]
-    false
+    if super::eight::can() {
+        return LANES;
+    }
+    1
 }
 
 /// The digest of each of `messages`, in their order.

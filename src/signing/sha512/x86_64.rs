@@ -19,11 +19,16 @@ use std::{
     mem::transmute,
 };
 
+/// Whether this processor has what it takes.
+fn can() -> bool {
+    is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("bmi1")
+        && is_x86_feature_detected!("bmi2")
+}
+
 /// Takes `blocks` into `state`. `false` where this processor lacks what it takes: then nothing was done.
 pub(super) fn compress(state: &mut [u64; 8], blocks: &[[u8; 128]]) -> bool {
-    let can = is_x86_feature_detected!("avx2")
-        && is_x86_feature_detected!("bmi1")
-        && is_x86_feature_detected!("bmi2");
+    let can = can();
     if can && is_x86_feature_detected!("avx512vl") {
         // SAFETY: the processor has the features that the function is compiled for.
         unsafe { by_avx512(state, blocks) };
@@ -215,7 +220,7 @@ mod tests {
             let blocks = bytes.as_chunks().0;
             let (mut ours, mut theirs) = (state, state);
             compress512(&mut theirs, blocks);
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("bmi1") && is_x86_feature_detected!("bmi2") {
+            if can() {
                 // SAFETY: the processor has the features that the function is compiled for.
                 unsafe { by_avx2(&mut ours, blocks) };
                 prop_assert_eq!(ours, theirs);
