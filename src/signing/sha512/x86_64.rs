@@ -1,8 +1,8 @@
 //! SHA-512's compression by AVX2 and BMI2: rounds by scalar instructions, of which rotations do not overwrite what they rotate; the
-//! message schedule four words at a time beside them.
+//! message schedules of two blocks beside the rounds of the first, as OpenSSL has it.
 //!
-//! Against what `sha2` does, the schedule's words go to the rounds through memory. Kept in vector registers, as the compiler
-//! would, each costs two instructions to take out, and both take the ports that the rounds need.
+//! A schedule's words go to the rounds through memory, because both are made in loops. Taken out of vector registers, each would cost
+//! two instructions of those that the rounds need themselves.
 
 #![allow(
     unsafe_code,
@@ -10,12 +10,14 @@
 )]
 
 use std::{
-    arch::x86_64::{
-        __m256i, _mm256_add_epi64, _mm256_alignr_epi8, _mm256_blend_epi32, _mm256_or_si256,
-        _mm256_permute2x128_si256, _mm256_permute4x64_epi64, _mm256_set_epi64x, _mm256_slli_epi64,
-        _mm256_srli_epi64, _mm256_xor_si256,
+    arch::{
+        asm,
+        x86_64::{
+            __m256i, _mm256_add_epi64, _mm256_alignr_epi8, _mm256_or_si256, _mm256_set_epi64x,
+            _mm256_shuffle_epi8, _mm256_slli_epi64, _mm256_srli_epi64, _mm256_xor_si256,
+        },
     },
-    hint::black_box,
+    array,
     mem::transmute,
 };
 
@@ -54,17 +56,43 @@ fn by_avx512(state: &mut [u64; 8], blocks: &[[u8; 128]]) {
 /// the round's constant. `$b_xor_c` is carried from round to round, because this round's a and b are the next one's b and c.
 macro_rules! round {
     ($a:ident, $b:ident, $c:ident, $d:ident, $e:ident, $f:ident, $g:ident, $h:ident, $wk:expr, $b_xor_c:ident) => {
+        let h_wk = $h.wrapping_add($wk);
         let ch = ($e & $f) ^ (!$e & $g);
         let sum1 = $e.rotate_right(14) ^ $e.rotate_right(18) ^ $e.rotate_right(41);
-        let t1 = $h.wrapping_add($wk).wrapping_add(ch);
-        // d before sum1: the chain from e to e is what a round waits for.
-        $d = $d.wrapping_add(t1).wrapping_add(sum1);
+        // The chain from e to e is what a round waits for: all that can be added to d before is.
+        $d = summed(summed($d.wrapping_add(h_wk)).wrapping_add(ch)).wrapping_add(sum1);
         let a_xor_b = $a ^ $b;
         let maj = $b ^ (a_xor_b & $b_xor_c);
         $b_xor_c = a_xor_b;
         let sum0 = $a.rotate_right(28) ^ $a.rotate_right(34) ^ $a.rotate_right(39);
-        $h = t1.wrapping_add(maj).wrapping_add(sum1).wrapping_add(sum0);
+        $h = summed(h_wk.wrapping_add(ch))
+            .wrapping_add(sum1)
+            .wrapping_add(maj.wrapping_add(sum0));
     };
+}
+
+/// Sixteen rounds by eight pairs of them, for which `$two` is told which they are.
+macro_rules! sixteen_rounds {
+    ($two:ident; $a:ident, $b:ident, $c:ident, $d:ident, $e:ident, $f:ident, $g:ident, $h:ident) => {
+        $two!(0, $a, $b, $c, $d, $e, $f, $g, $h);
+        $two!(1, $g, $h, $a, $b, $c, $d, $e, $f);
+        $two!(2, $e, $f, $g, $h, $a, $b, $c, $d);
+        $two!(3, $c, $d, $e, $f, $g, $h, $a, $b);
+        $two!(4, $a, $b, $c, $d, $e, $f, $g, $h);
+        $two!(5, $g, $h, $a, $b, $c, $d, $e, $f);
+        $two!(6, $e, $f, $g, $h, $a, $b, $c, $d);
+        $two!(7, $c, $d, $e, $f, $g, $h, $a, $b);
+    };
+}
+
+/// A sum that the compiler takes as it is. It would move what is waited for longest to the front of a longer sum.
+#[inline(always)]
+fn summed(mut sum: u64) -> u64 {
+    // SAFETY: there is no instruction in it.
+    unsafe {
+        asm!("/* {0} */", inout(reg) sum, options(pure, nomem, nostack, preserves_flags));
+    }
+    sum
 }
 
 /// One for each caller, told apart by a parameter that nothing reads: what is called once is compiled as a part of its caller, and so for
@@ -72,51 +100,75 @@ macro_rules! round {
 #[inline]
 #[target_feature(enable = "avx2,bmi1,bmi2")]
 fn take_in<const AVX512: bool>(state: &mut [u64; 8], blocks: &[[u8; 128]]) {
-    for block in blocks {
-        let words = block.as_chunks::<8>().0;
-        // The last 16 words of the schedule, and the next 16 that rounds take, with their constants.
-        let mut w: [__m256i; 4] = std::array::from_fn(|i| {
-            let word = |j: usize| u64::from_be_bytes(words[4 * i + j]);
-            four([word(0), word(1), word(2), word(3)])
+    // The words of the schedules with the constants of their rounds: two of the first block, two of the second.
+    let mut wk = [[0; 4]; 40];
+    for pair in blocks.chunks(2) {
+        // Where there is no second block, the first stands for it.
+        let [first, second] =
+            [&pair[0], &pair[pair.len() - 1]].map(|block| block.as_chunks::<8>().0);
+        // The last 16 words of both schedules.
+        let mut w: [__m256i; 8] = array::from_fn(|i| {
+            let words = [
+                first[2 * i],
+                first[2 * i + 1],
+                second[2 * i],
+                second[2 * i + 1],
+            ];
+            big_endian(four(words.map(u64::from_ne_bytes)))
         });
-        let mut wk: [[u64; 4]; 4] = std::array::from_fn(|i| with_constants(w[i], i));
+        for (i, (wk, w)) in wk.iter_mut().zip(w).enumerate() {
+            *wk = with_constants(w, i);
+        }
         let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = *state;
         let mut b_xor_c = b ^ c;
-        for sixteen in 1..5 {
-            macro_rules! four_rounds {
+        for eight in 0..4 {
+            macro_rules! two_rounds {
                 ($i:literal, $a:ident, $b:ident, $c:ident, $d:ident, $e:ident, $f:ident, $g:ident, $h:ident) => {
-                    let now = wk[$i];
-                    round!($a, $b, $c, $d, $e, $f, $g, $h, now[0], b_xor_c);
-                    round!($h, $a, $b, $c, $d, $e, $f, $g, now[1], b_xor_c);
-                    w[$i] = scheduled(w[$i], w[($i + 1) % 4], w[($i + 2) % 4], w[($i + 3) % 4]);
-                    round!($g, $h, $a, $b, $c, $d, $e, $f, now[2], b_xor_c);
-                    wk[$i] = with_constants(w[$i], 4 * sixteen + $i);
-                    // Has the words go through memory, see above.
-                    black_box(&mut wk);
-                    round!($f, $g, $h, $a, $b, $c, $d, $e, now[3], b_xor_c);
+                    let [first, second, ..] = wk[8 * eight + $i];
+                    round!($a, $b, $c, $d, $e, $f, $g, $h, first, b_xor_c);
+                    w[$i] = scheduled(
+                        w[$i],
+                        w[($i + 1) % 8],
+                        w[($i + 4) % 8],
+                        w[($i + 5) % 8],
+                        w[($i + 7) % 8],
+                    );
+                    round!($h, $a, $b, $c, $d, $e, $f, $g, second, b_xor_c);
+                    wk[8 * eight + 8 + $i] = with_constants(w[$i], 8 * eight + 8 + $i);
                 };
             }
-            four_rounds!(0, a, b, c, d, e, f, g, h);
-            four_rounds!(1, e, f, g, h, a, b, c, d);
-            four_rounds!(2, a, b, c, d, e, f, g, h);
-            four_rounds!(3, e, f, g, h, a, b, c, d);
+            sixteen_rounds!(two_rounds; a, b, c, d, e, f, g, h);
         }
         macro_rules! last_rounds {
             ($i:literal, $a:ident, $b:ident, $c:ident, $d:ident, $e:ident, $f:ident, $g:ident, $h:ident) => {
-                round!($a, $b, $c, $d, $e, $f, $g, $h, wk[$i][0], b_xor_c);
-                round!($h, $a, $b, $c, $d, $e, $f, $g, wk[$i][1], b_xor_c);
-                round!($g, $h, $a, $b, $c, $d, $e, $f, wk[$i][2], b_xor_c);
-                round!($f, $g, $h, $a, $b, $c, $d, $e, wk[$i][3], b_xor_c);
+                round!($a, $b, $c, $d, $e, $f, $g, $h, wk[32 + $i][0], b_xor_c);
+                round!($h, $a, $b, $c, $d, $e, $f, $g, wk[32 + $i][1], b_xor_c);
             };
         }
-        last_rounds!(0, a, b, c, d, e, f, g, h);
-        last_rounds!(1, e, f, g, h, a, b, c, d);
-        last_rounds!(2, a, b, c, d, e, f, g, h);
-        last_rounds!(3, e, f, g, h, a, b, c, d);
+        sixteen_rounds!(last_rounds; a, b, c, d, e, f, g, h);
         let _last = b_xor_c;
-        for (word, new) in state.iter_mut().zip([a, b, c, d, e, f, g, h]) {
-            *word = word.wrapping_add(new);
+        add(state, [a, b, c, d, e, f, g, h]);
+        if pair.len() == 2 {
+            [a, b, c, d, e, f, g, h] = *state;
+            b_xor_c = b ^ c;
+            for wk in wk.as_chunks::<8>().0 {
+                macro_rules! two_rounds {
+                    ($i:literal, $a:ident, $b:ident, $c:ident, $d:ident, $e:ident, $f:ident, $g:ident, $h:ident) => {
+                        round!($a, $b, $c, $d, $e, $f, $g, $h, wk[$i][2], b_xor_c);
+                        round!($h, $a, $b, $c, $d, $e, $f, $g, wk[$i][3], b_xor_c);
+                    };
+                }
+                sixteen_rounds!(two_rounds; a, b, c, d, e, f, g, h);
+            }
+            let _last = b_xor_c;
+            add(state, [a, b, c, d, e, f, g, h]);
         }
+    }
+}
+
+fn add(state: &mut [u64; 8], new: [u64; 8]) {
+    for (word, new) in state.iter_mut().zip(new) {
+        *word = word.wrapping_add(new);
     }
 }
 
@@ -128,44 +180,43 @@ fn four(words: [u64; 4]) -> __m256i {
     _mm256_set_epi64x(fourth, third, second, first)
 }
 
-/// Four words of the schedule with the constants of the rounds that take them: those from `4 * quarter` on.
+/// Words that were read as they stand in memory.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn with_constants(w: __m256i, quarter: usize) -> [u64; 4] {
-    let sum = _mm256_add_epi64(w, four(CONSTANTS[quarter]));
+fn big_endian(words: __m256i) -> __m256i {
+    let order = [0x0001_0203_0405_0607, 0x0809_0a0b_0c0d_0e0f];
+    _mm256_shuffle_epi8(words, four([order[0], order[1], order[0], order[1]]))
+}
+
+/// Two words of each schedule with the constants of the rounds that take them, the pair of rounds of that number.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn with_constants(w: __m256i, pair: usize) -> [u64; 4] {
+    let [first, second] = CONSTANTS.as_flattened().as_chunks().0[pair];
+    let sum = _mm256_add_epi64(w, four([first, second, first, second]));
     // SAFETY: both are 32 bytes, of which every value is one.
     unsafe { transmute(sum) }
 }
 
-/// The next four words of the schedule, from the sixteen before them (FIPS 180-4 §6.4.2, step 1).
+/// The next two words of each schedule, from those that stand 16, 14, 8, 6 and 2 before them (FIPS 180-4 §6.4.2, step 1).
 #[inline]
 #[target_feature(enable = "avx2")]
-fn scheduled(w0: __m256i, w4: __m256i, w8: __m256i, w12: __m256i) -> __m256i {
-    // Of words t to t + 3, those that stand 15 and 7 before them: across two vectors.
-    let w1 = _mm256_alignr_epi8(_mm256_permute2x128_si256::<0x21>(w0, w4), w0, 8);
-    let w9 = _mm256_alignr_epi8(_mm256_permute2x128_si256::<0x21>(w8, w12), w8, 8);
+fn scheduled(w0: __m256i, w2: __m256i, w8: __m256i, w10: __m256i, w14: __m256i) -> __m256i {
+    // Those that stand 15 and 7 before them: across two vectors.
+    let w1 = _mm256_alignr_epi8::<8>(w2, w0);
+    let w9 = _mm256_alignr_epi8::<8>(w10, w8);
     let sigma0 = xor3(
         rotated::<1, 63>(w1),
         rotated::<8, 56>(w1),
         _mm256_srli_epi64::<7>(w1),
     );
+    let sigma1 = xor3(
+        rotated::<19, 45>(w14),
+        rotated::<61, 3>(w14),
+        _mm256_srli_epi64::<6>(w14),
+    );
     let sum = _mm256_add_epi64(_mm256_add_epi64(w0, w9), sigma0);
-    // The words 2 before are there for the lower two; they make the upper two's.
-    let before_lower = _mm256_permute4x64_epi64::<0b11_10_11_10>(w12);
-    let lower = _mm256_add_epi64(sum, sigma1(before_lower));
-    let before_upper = _mm256_permute4x64_epi64::<0b01_00_01_00>(lower);
-    let upper = _mm256_add_epi64(sum, sigma1(before_upper));
-    _mm256_blend_epi32::<0b1111_0000>(lower, upper)
-}
-
-#[inline]
-#[target_feature(enable = "avx2")]
-fn sigma1(w: __m256i) -> __m256i {
-    xor3(
-        rotated::<19, 45>(w),
-        rotated::<61, 3>(w),
-        _mm256_srli_epi64::<6>(w),
-    )
+    _mm256_add_epi64(sum, sigma1)
 }
 
 /// Rotated right by `BY`; `REST` is 64 less that.
