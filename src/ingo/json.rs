@@ -1,13 +1,17 @@
-//! Reading JSON that belongs to others: whether it is some, and the members of an object that somebody asks for, in one pass and
-//! without building a tree.
+//! Reading JSON that belongs to others: whether it is some, and the members of an object that somebody asks for, without building a
+//! tree and, where it is usual, in one pass.
 //!
 //! Values are kept as they are written. So a number that no type holds and a lone surrogate, which are grammatical (RFC 8259 §8.2),
 //! end no reading and hide nothing that stands behind them.
+
+mod skim;
 
 use std::{borrow::Cow, fmt};
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
+
+use self::skim::skim;
 
 /// A body that is not JSON (RFC 8259).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,15 +108,12 @@ impl<'a> Members<'a> {
     /// # Errors
     /// As [`check_json`].
     pub fn of_json(body: &'a [u8], wanted: impl Fn(&[u8]) -> bool) -> Result<Self, NotJson> {
-        if let Ok(text) = std::str::from_utf8(body) {
-            let mut members = Self::default();
-            let mut json = serde_json::Deserializer::from_str(text);
-            if members.walk(body, &mut json, &wanted).is_ok() && json.end().is_ok() {
-                return Ok(members);
-            }
+        let text = str::from_utf8(body).unwrap_or_default();
+        if let Some(members) = skim(text, &wanted) {
+            return Ok(members);
         }
         check_json(body)?;
-        Ok(Self::as_far_as_it_is_json(body, wanted))
+        Ok(Self::walked(text, wanted))
     }
 
     /// Those members of a body that are `wanted`, as far as it is JSON: an answer that is cut short still names its status.
@@ -130,6 +131,10 @@ impl<'a> Members<'a> {
 
     /// Those members of a value that are `wanted`; none where it is no object.
     pub fn of_value(json: &'a str, wanted: impl Fn(&[u8]) -> bool) -> Self {
+        skim(json, &wanted).unwrap_or_else(|| Self::walked(json, wanted))
+    }
+
+    fn walked(json: &'a str, wanted: impl Fn(&[u8]) -> bool) -> Self {
         let mut members = Self::default();
         let mut text = serde_json::Deserializer::from_str(json);
         let _fault = members.walk(json.as_bytes(), &mut text, wanted);
@@ -239,6 +244,7 @@ mod tests {
         assert_eq!(refused(b"{\n  \"a\": 1,\n  b: 2}"), (14, Reason::Syntax));
         assert_eq!(refused(b"a=1&b=2"), (0, Reason::Syntax));
         assert_eq!(refused(b"NaN"), (0, Reason::Syntax));
+        assert_eq!(refused(b"{\"a\nb\":1}"), (2, Reason::Syntax));
     }
 
     #[test]

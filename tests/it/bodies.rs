@@ -65,6 +65,8 @@ fn a_body_that_ends_too_early_or_holds_what_json_has_not_is_refused() {
         "\"\t\"",
         "\"\\x\"",
         "\"\\u12\"",
+        "\"\\u00zz\"",
+        "{\"a\nb\":1}",
         "{} // c",
         "/* c */{}",
         "{}\u{0}",
