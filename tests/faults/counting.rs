@@ -280,6 +280,10 @@ fn converse(shared: &Shared, connection: usize, socket: &Arc<TcpStream>) -> io::
             if wire.read(&mut first)? == 0 {
                 return Ok(false);
             }
+            // Over TLS nothing could be peeked at, and what came before this was the handshake.
+            if arrival.head.is_empty() {
+                arrival.at = SystemTime::now();
+            }
             arrival.head.push(first[0]);
         }
         if fault == Some(Fault::ResetAfterHead) {
