@@ -15,6 +15,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::{Buf as _, BytesMut};
+use memchr::memmem;
 use parking_lot::Mutex;
 use pingora::protocols::{Peek, Shutdown, Stream};
 use pingora::tls::ServerConfig;
@@ -214,12 +215,16 @@ impl Guarded {
         if self.peeked.is_empty() {
             // An idle connection must not hold the room that a busy one took.
             self.peeked = BytesMut::new();
+            if buf.remaining() >= READ_AHEAD {
+                // What is there already of the same body; where nothing is, or it fails, the next read says so.
+                let _more = Pin::new(&mut self.inner).poll_read(cx, buf);
+            }
         }
         Poll::Ready(Ok(()))
     }
 
     /// Fills `buf`, and keeps what came beyond it: of a request that is somewhat larger than Pingora's buffer for a head, the rest
-    /// needs no second system call.
+    /// needs no second system call. Where the head ends before that, only the head goes on, so that the body is read in one part.
     fn poll_read_ahead(
         &mut self,
         cx: &mut Context<'_>,
@@ -228,9 +233,15 @@ impl Guarded {
         let mut ahead = [MaybeUninit::uninit(); READ_AHEAD];
         let mut ahead = ReadBuf::uninit(&mut ahead);
         ready!(Pin::new(&mut self.inner).poll_read(cx, &mut ahead))?;
-        let (now, later) = ahead
-            .filled()
-            .split_at(ahead.filled().len().min(buf.remaining()));
+        let ahead = ahead.filled();
+        let room = buf.remaining();
+        let now = if ahead.len() > room {
+            // A place to cut, and no more: what is a head is for the scanner to say.
+            memmem::find(&ahead[..room], b"\r\n\r\n").map_or(room, |at| at + 4)
+        } else {
+            ahead.len()
+        };
+        let (now, later) = ahead.split_at(now);
         buf.put_slice(now);
         self.peeked.extend_from_slice(later);
         Poll::Ready(Ok(()))
