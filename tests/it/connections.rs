@@ -113,6 +113,35 @@ fn pipelined_requests_are_answered_in_their_order() {
 }
 
 #[test]
+fn pipelined_requests_of_sizes_around_those_of_reads_come_whole() {
+    // 4 KiB are read for a head, 8 KiB at once, 64 KiB for a body.
+    let around = |size: usize| (size - 500..=size + 100).step_by(50);
+    let sizes = [4_096, 8_192, 12_288, 65_536, 73_728].map(around);
+    let bodies = sizes.into_iter().flatten().map(|size| {
+        let begin = format!("{{\r\n\r\n\"participant_unique_id1\":\"{size}\",\"note\":\"");
+        format!("{begin}{}\"}}", "x".repeat(size - begin.len() - 2))
+    });
+    let bodies: Vec<_> = bodies.collect();
+    let upstream = Upstream::echoing();
+    let proxy = Proxy::to(&upstream).start();
+    let mut client = proxy.client();
+    let requests = bodies.iter().map(|body| Post::new(body.clone()).bytes());
+    client.send(&requests.collect::<Vec<_>>().concat());
+    for body in &bodies {
+        let answer = client.answer("POST");
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(
+            answer.json()["data"]["participant_unique_id1"],
+            body.len().to_string()
+        );
+    }
+    for (recorded, body) in upstream.requests().iter().zip(&bodies) {
+        recorded.verify(SECRET, USERNAME);
+        assert_eq!(recorded.body, body.as_bytes());
+    }
+}
+
+#[test]
 fn a_request_pipelined_behind_a_slow_one_waits_for_its_turn() {
     let gate = Gate::closed();
     let holding = gate.clone();
