@@ -2,7 +2,7 @@
 //!
 //! While others run, an exchange that has its body steps back once, so that those whose bodies are there too can come to the same point;
 //! whichever goes on first makes the digests of up to eight. Under load a digest is most of what a large body costs, and side by side eight
-//! take twice the time of one (docs/performance.md).
+//! take two and a half times as long as one (docs/performance.md).
 
 use std::{
     cell::RefCell,

@@ -1,7 +1,7 @@
 //! The digests of several messages, side by side.
 //!
 //! Each round of SHA-512 waits for the one before it and leaves most of the processor idle. Eight messages at once, one in each lane of
-//! 512-bit registers, take about twice as long as one of them alone.
+//! 512-bit registers, take about two and a half times as long as one of them alone.
 
 use std::array;
 

@@ -1,175 +1,84 @@
-//! SHA-512's compression by AVX2 and BMI2: rounds by scalar instructions, of which rotations do not overwrite what they rotate; the
-//! message schedules of two blocks beside the rounds of the first, as OpenSSL has it.
+//! SHA-512's compression on x86-64: the message schedules of two blocks at once by AVX2, and beside them the rounds of the first, as
+//! OpenSSL has it. The rounds are of two kinds, as the processor has AVX-512 or not.
 //!
-//! A schedule's words go to the rounds through memory, because both are made in loops. Taken out of vector registers, each would cost
-//! two instructions of those that the rounds need themselves.
+//! A schedule's words go to the rounds through memory. Taken out of vector registers, each would cost two instructions of those that the
+//! rounds need themselves.
 
 #![allow(
     unsafe_code,
     reason = "instructions that not every processor has can be used no other way"
 )]
 
+/// A value that the compiler takes as it is, in a register of the class. It knows neither where it comes from nor what it is for, so
+/// that it keeps to the order of what is written.
+macro_rules! as_it_is {
+    ($class:ident, $value:expr) => {{
+        let mut value = $value;
+        // SAFETY: there is no instruction in it.
+        unsafe {
+            asm!("/* {0} */", inout($class) value, options(pure, nomem, nostack, preserves_flags));
+        }
+        value
+    }};
+}
+
+mod avx2;
+mod avx512;
+
 use std::{
-    arch::{
-        asm,
-        x86_64::{
-            __m256i, _mm256_add_epi64, _mm256_alignr_epi8, _mm256_or_si256, _mm256_set_epi64x,
-            _mm256_shuffle_epi8, _mm256_slli_epi64, _mm256_srli_epi64, _mm256_xor_si256,
-        },
+    arch::x86_64::{
+        __m256i, _mm256_add_epi64, _mm256_alignr_epi8, _mm256_or_si256, _mm256_set_epi64x,
+        _mm256_shuffle_epi8, _mm256_slli_epi64, _mm256_srli_epi64, _mm256_xor_si256,
     },
-    array,
     mem::transmute,
 };
 
-/// Whether this processor has what it takes.
-fn can() -> bool {
-    is_x86_feature_detected!("avx2")
-        && is_x86_feature_detected!("bmi1")
-        && is_x86_feature_detected!("bmi2")
-}
-
 /// Takes `blocks` into `state`. `false` where this processor lacks what it takes: then nothing was done.
 pub(super) fn compress(state: &mut [u64; 8], blocks: &[[u8; 128]]) -> bool {
-    let can = can();
-    if can && is_x86_feature_detected!("avx512vl") {
+    if avx512::can() {
         // SAFETY: the processor has the features that the function is compiled for.
-        unsafe { by_avx512(state, blocks) };
-    } else if can {
+        unsafe { avx512::compress(state, blocks) };
+        true
+    } else if avx2::can() {
         // SAFETY: as above.
-        unsafe { by_avx2(state, blocks) };
+        unsafe { avx2::compress(state, blocks) };
+        true
+    } else {
+        false
     }
-    can
 }
 
-#[target_feature(enable = "avx2,bmi1,bmi2")]
-fn by_avx2(state: &mut [u64; 8], blocks: &[[u8; 128]]) {
-    take_in::<false>(state, blocks);
-}
+/// The words of the schedules of two blocks with the constants of their rounds, by pairs of rounds: two of the first block, two of the
+/// second.
+type Schedules = [[u64; 4]; 40];
 
-/// The same code for a processor that rotates the schedule's words by one instruction instead of three: 6 % faster.
-#[target_feature(enable = "avx2,bmi1,bmi2,avx512vl")]
-fn by_avx512(state: &mut [u64; 8], blocks: &[[u8; 128]]) {
-    take_in::<true>(state, blocks);
-}
-
-/// One of the 80 rounds (FIPS 180-4 §6.4.2), with the state's words by the names that they have in it. `$wk` is the schedule's word and
-/// the round's constant. `$b_xor_c` is carried from round to round, because this round's a and b are the next one's b and c.
-macro_rules! round {
-    ($a:ident, $b:ident, $c:ident, $d:ident, $e:ident, $f:ident, $g:ident, $h:ident, $wk:expr, $b_xor_c:ident) => {
-        let h_wk = $h.wrapping_add($wk);
-        let ch = ($e & $f) ^ (!$e & $g);
-        let sum1 = $e.rotate_right(14) ^ $e.rotate_right(18) ^ $e.rotate_right(41);
-        // The chain from e to e is what a round waits for: all that can be added to d before is.
-        $d = summed(summed($d.wrapping_add(h_wk)).wrapping_add(ch)).wrapping_add(sum1);
-        let a_xor_b = $a ^ $b;
-        let maj = $b ^ (a_xor_b & $b_xor_c);
-        $b_xor_c = a_xor_b;
-        let sum0 = $a.rotate_right(28) ^ $a.rotate_right(34) ^ $a.rotate_right(39);
-        $h = summed(h_wk.wrapping_add(ch))
-            .wrapping_add(sum1)
-            .wrapping_add(maj.wrapping_add(sum0));
-    };
-}
-
-/// Sixteen rounds by eight pairs of them, for which `$two` is told which they are.
-macro_rules! sixteen_rounds {
-    ($two:ident; $a:ident, $b:ident, $c:ident, $d:ident, $e:ident, $f:ident, $g:ident, $h:ident) => {
-        $two!(0, $a, $b, $c, $d, $e, $f, $g, $h);
-        $two!(1, $g, $h, $a, $b, $c, $d, $e, $f);
-        $two!(2, $e, $f, $g, $h, $a, $b, $c, $d);
-        $two!(3, $c, $d, $e, $f, $g, $h, $a, $b);
-        $two!(4, $a, $b, $c, $d, $e, $f, $g, $h);
-        $two!(5, $g, $h, $a, $b, $c, $d, $e, $f);
-        $two!(6, $e, $f, $g, $h, $a, $b, $c, $d);
-        $two!(7, $c, $d, $e, $f, $g, $h, $a, $b);
-    };
-}
-
-/// A sum that the compiler takes as it is. It would move what is waited for longest to the front of a longer sum.
-#[inline(always)]
-fn summed(mut sum: u64) -> u64 {
-    // SAFETY: there is no instruction in it.
-    unsafe {
-        asm!("/* {0} */", inout(reg) sum, options(pure, nomem, nostack, preserves_flags));
-    }
-    sum
-}
-
-/// One for each caller, told apart by a parameter that nothing reads: what is called once is compiled as a part of its caller, and so for
-/// the processor that the caller is for.
+/// The `i`th two words of one or two blocks. Where there is no second block, the first stands for it.
 #[inline]
-#[target_feature(enable = "avx2,bmi1,bmi2")]
-fn take_in<const AVX512: bool>(state: &mut [u64; 8], blocks: &[[u8; 128]]) {
-    // The words of the schedules with the constants of their rounds: two of the first block, two of the second.
-    let mut wk = [[0; 4]; 40];
-    for pair in blocks.chunks(2) {
-        // Where there is no second block, the first stands for it.
-        let [first, second] =
-            [&pair[0], &pair[pair.len() - 1]].map(|block| block.as_chunks::<8>().0);
-        // The last 16 words of both schedules.
-        let mut w: [__m256i; 8] = array::from_fn(|i| {
-            let words = [
-                first[2 * i],
-                first[2 * i + 1],
-                second[2 * i],
-                second[2 * i + 1],
-            ];
-            big_endian(four(words.map(u64::from_ne_bytes)))
-        });
-        for (i, (wk, w)) in wk.iter_mut().zip(w).enumerate() {
-            *wk = with_constants(w, i);
-        }
-        let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = *state;
-        let mut b_xor_c = b ^ c;
-        for eight in 0..4 {
-            macro_rules! two_rounds {
-                ($i:literal, $a:ident, $b:ident, $c:ident, $d:ident, $e:ident, $f:ident, $g:ident, $h:ident) => {
-                    let [first, second, ..] = wk[8 * eight + $i];
-                    round!($a, $b, $c, $d, $e, $f, $g, $h, first, b_xor_c);
-                    w[$i] = scheduled(
-                        w[$i],
-                        w[($i + 1) % 8],
-                        w[($i + 4) % 8],
-                        w[($i + 5) % 8],
-                        w[($i + 7) % 8],
-                    );
-                    round!($h, $a, $b, $c, $d, $e, $f, $g, second, b_xor_c);
-                    wk[8 * eight + 8 + $i] = with_constants(w[$i], 8 * eight + 8 + $i);
-                };
-            }
-            sixteen_rounds!(two_rounds; a, b, c, d, e, f, g, h);
-        }
-        macro_rules! last_rounds {
-            ($i:literal, $a:ident, $b:ident, $c:ident, $d:ident, $e:ident, $f:ident, $g:ident, $h:ident) => {
-                round!($a, $b, $c, $d, $e, $f, $g, $h, wk[32 + $i][0], b_xor_c);
-                round!($h, $a, $b, $c, $d, $e, $f, $g, wk[32 + $i][1], b_xor_c);
-            };
-        }
-        sixteen_rounds!(last_rounds; a, b, c, d, e, f, g, h);
-        let _last = b_xor_c;
-        add(state, [a, b, c, d, e, f, g, h]);
-        if pair.len() == 2 {
-            [a, b, c, d, e, f, g, h] = *state;
-            b_xor_c = b ^ c;
-            for wk in wk.as_chunks::<8>().0 {
-                macro_rules! two_rounds {
-                    ($i:literal, $a:ident, $b:ident, $c:ident, $d:ident, $e:ident, $f:ident, $g:ident, $h:ident) => {
-                        round!($a, $b, $c, $d, $e, $f, $g, $h, wk[$i][2], b_xor_c);
-                        round!($h, $a, $b, $c, $d, $e, $f, $g, wk[$i][3], b_xor_c);
-                    };
-                }
-                sixteen_rounds!(two_rounds; a, b, c, d, e, f, g, h);
-            }
-            let _last = b_xor_c;
-            add(state, [a, b, c, d, e, f, g, h]);
-        }
-    }
+#[target_feature(enable = "avx2")]
+fn loaded(blocks: &[[u8; 128]], i: usize) -> __m256i {
+    let [first, second] =
+        [&blocks[0], &blocks[blocks.len() - 1]].map(|block| block.as_chunks::<8>().0);
+    let words = [
+        first[2 * i],
+        first[2 * i + 1],
+        second[2 * i],
+        second[2 * i + 1],
+    ];
+    big_endian(four(words.map(u64::from_ne_bytes)))
 }
 
-fn add(state: &mut [u64; 8], new: [u64; 8]) {
-    for (word, new) in state.iter_mut().zip(new) {
-        *word = word.wrapping_add(new);
-    }
+/// Goes on with the schedules of which `w` is the last 16 words, by the words of the pair of rounds `8 * eight + i`. `i` is less than 8.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn go_on(schedules: &mut Schedules, w: &mut [__m256i; 8], eight: usize, i: usize) {
+    w[i] = scheduled(
+        w[i],
+        w[(i + 1) % 8],
+        w[(i + 4) % 8],
+        w[(i + 5) % 8],
+        w[(i + 7) % 8],
+    );
+    schedules[8 * eight + i] = with_constants(w[i], 8 * eight + i);
 }
 
 /// Four words, the first of them lowest.
@@ -266,14 +175,21 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_processor_without_avx512_compresses_as_sha2_does(state: [u64; 8], bytes in vec(any::<[u8; 32]>(), 0..40)) {
+        fn each_kind_of_rounds_compresses_as_sha2_does(state: [u64; 8], bytes in vec(any::<[u8; 32]>(), 0..40)) {
             let bytes = bytes.concat();
             let blocks = bytes.as_chunks().0;
-            let (mut ours, mut theirs) = (state, state);
+            let mut theirs = state;
             compress512(&mut theirs, blocks);
-            if can() {
+            if avx2::can() {
+                let mut ours = state;
                 // SAFETY: the processor has the features that the function is compiled for.
-                unsafe { by_avx2(&mut ours, blocks) };
+                unsafe { avx2::compress(&mut ours, blocks) };
+                prop_assert_eq!(ours, theirs);
+            }
+            if avx512::can() {
+                let mut ours = state;
+                // SAFETY: as above.
+                unsafe { avx512::compress(&mut ours, blocks) };
                 prop_assert_eq!(ours, theirs);
             }
         }
