@@ -113,8 +113,8 @@ impl<'a> Members<'a> {
             return Ok(members);
         }
         check_json(body)?;
-        let json = serde_json::Deserializer::from_str(text);
-        Ok(Self::walked(body, json, wanted))
+        let reader = serde_json::Deserializer::from_str(text);
+        Ok(Self::walked(body, reader, wanted))
     }
 
     /// Those members of a body that are `wanted`, as far as it is JSON: an answer that is cut short still names its status.
@@ -124,25 +124,26 @@ impl<'a> Members<'a> {
         if let Ok(text) = std::str::from_utf8(body) {
             return Self::of_value(text, wanted);
         }
-        let json = serde_json::Deserializer::from_slice(body);
-        Self::walked(body, json, wanted)
+        let reader = serde_json::Deserializer::from_slice(body);
+        Self::walked(body, reader, wanted)
     }
 
     /// Those members of a value that are `wanted`; none where it is no object.
     pub fn of_value(json: &'a str, wanted: impl Fn(&[u8]) -> bool) -> Self {
         skim(json, &wanted).unwrap_or_else(|| {
-            let text = serde_json::Deserializer::from_str(json);
-            Self::walked(json.as_bytes(), text, wanted)
+            let reader = serde_json::Deserializer::from_str(json);
+            Self::walked(json.as_bytes(), reader, wanted)
         })
     }
 
+    /// Those of `body`, which is what `reader` reads.
     fn walked<R: serde_json::de::Read<'a>>(
         body: &[u8],
-        mut json: serde_json::Deserializer<R>,
+        mut reader: serde_json::Deserializer<R>,
         wanted: impl Fn(&[u8]) -> bool,
     ) -> Self {
         let mut members = Self::default();
-        let _fault = members.walk(body, &mut json, wanted);
+        let _fault = members.walk(body, &mut reader, wanted);
         members
     }
 

@@ -24,7 +24,7 @@ impl BodyDigest {
     }
 
     /// The digest of each of `bodies`, in their order. Of [`at_once`](Self::at_once) bodies that are equally long they take about two and
-    /// a half times as long as of one.
+    /// a half times as long as that of one.
     pub fn of_each(bodies: &[&[u8]]) -> Vec<Self> {
         let digests = digest_each(bodies).into_iter();
         let lengths = bodies.iter().map(|body| body.len());

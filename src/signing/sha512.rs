@@ -1,9 +1,9 @@
-//! SHA-512 (FIPS 180-4) at the speed of the processor: `sha2`, with a compression function of our own where AVX2 and BMI2 are, and one
-//! for several messages at once where AVX-512 is.
+//! SHA-512 (FIPS 180-4) at the speed of the processor: `sha2`, with compression functions of our own where AVX2 and BMI2 or AVX-512
+//! are, and one for several messages at once where AVX-512 is.
 //!
 //! Half of what a body of 64 KiB costs is its digest. The crates that there are (`sha2`, `ring`, `aws-lc-rs`, `graviola`) take a third
 //! longer than OpenSSL, which the proxies do that this one is measured against (docs/performance.md). To be deleted once one of
-//! them does as well: <https://github.com/RustCrypto/hashes/issues/640>. A digest is verified by `sha2`
+//! them does as well as ours: <https://github.com/RustCrypto/hashes/issues/640>. A digest is verified by `sha2`
 //! itself, so that ours is not its own judge.
 
 mod each;
@@ -117,7 +117,7 @@ impl AlgorithmName for Core {
     }
 }
 
-// The state of a keyed MAC is as good as its key.
+// The state of a keyed MAC is as good as its key. What compressing leaves of it on the stack is not wiped.
 impl Drop for Core {
     fn drop(&mut self) {
         self.state.zeroize();

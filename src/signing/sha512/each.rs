@@ -1,7 +1,7 @@
 //! The digests of several messages, side by side.
 //!
-//! Each round of SHA-512 waits for the one before it and leaves most of the processor idle. Eight messages at once, one in each lane of
-//! 512-bit registers, take about two and a half times as long as one of them alone.
+//! Each round of SHA-512 waits for the one before it, so that one message fills two words of a vector at most. Eight messages at once, one
+//! in each lane of 512-bit registers, take about two and a half times as long as one of them alone.
 
 use std::array;
 
@@ -11,7 +11,7 @@ use super::{BEGIN, compress};
 
 /// How many messages are taken side by side, where the processor can.
 pub(super) const LANES: usize = 8;
-/// Fewer take less time one after the other.
+/// Fewer take less time one after the other: of 64 KiB one takes 82 µs, and any number up to eight together 205.
 const WORTH: usize = 3;
 
 /// A part of a message that is taken in at once.

@@ -17,13 +17,10 @@ use std::{
 
 use super::{
     each::{Block, LANES},
-    x86_64::CONSTANTS,
+    x86_64::{CHOOSE, CONSTANTS, XOR},
 };
 
-/// What `_mm512_ternarylogic_epi64` is to do with three bits: an exclusive or of all; of the second and third the one that the first chooses;
-/// what most of them are.
-const XOR: i32 = 0x96;
-const CHOOSE: i32 = 0xca;
+/// As [`CHOOSE`]: what most of them are.
 const MAJORITY: i32 = 0xe8;
 
 /// Whether this processor has what it takes.

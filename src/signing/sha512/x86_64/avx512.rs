@@ -1,6 +1,6 @@
 //! The rounds by vectors of two words, of which one is what FIPS 180-4 §6.4.2 calls a, and the other what it calls e. A round does much
-//! the same with both: three rotations, and a choice among three words. Scalar instructions would be twice as many, and more than a
-//! processor can begin in the time.
+//! the same with both: three rotations, and a choice among three words. Scalar instructions would be nearly twice as many, and more
+//! than a processor can begin in the time.
 //!
 //! Where Aₙ and Eₙ are what round n makes, and W and K the schedule's word and the constant,
 //!
@@ -10,7 +10,11 @@
 //! ```
 //!
 //! The a's are two rounds behind: vector n is Vₙ = (Aₙ₋₂, Eₙ). What Vₙ takes from the other lane is then Eₙ₋₂ and Aₙ₋₄, which are Vₙ₋₂
-//! with its lanes changed about, and known long before it is needed.
+//! with its lanes changed about, and known long before it is needed:
+//!
+//! ```text
+//! Vₙ = swapped(Vₙ₋₂) ± (Vₙ₋₄ + (0, Wₙ + Kₙ)) + Σ(Vₙ₋₁) + chosen(Vₙ₋₁, Vₙ₋₂, Vₙ₋₃), less for a and more for e
+//! ```
 
 use std::{
     arch::{
@@ -24,7 +28,7 @@ use std::{
     array,
 };
 
-use super::Schedules;
+use super::{CHOOSE, Schedules, XOR};
 
 /// Whether this processor has what it takes.
 pub(super) fn can() -> bool {
@@ -79,9 +83,9 @@ struct Rounds {
     /// By how much each lane is rotated.
     rotations: [__m128i; 3],
     /// All bits of the lane of a's.
-    a: __m128i,
-    /// The lane of e's.
-    e: u8,
+    of_a: __m128i,
+    /// The mask of the lane of e's.
+    of_e: u8,
 }
 
 impl Rounds {
@@ -90,9 +94,9 @@ impl Rounds {
     fn new() -> Self {
         Self {
             rotations: [two(28, 14), two(34, 18), two(39, 41)],
-            a: two(!0, 0),
-            // Lanes that the compiler knows it mixes by one more instruction each time.
-            e: as_it_is!(reg_byte, 0b10),
+            of_a: two(!0, 0),
+            // Did the compiler know it, it would make each sum of one lane a sum of both and a mixture.
+            of_e: as_it_is!(reg_byte, 0b10),
         }
     }
 
@@ -101,9 +105,9 @@ impl Rounds {
     #[target_feature(enable = "avx512f,avx512vl")]
     fn one(&self, [v1, v2, v3, v4]: Last, wk: u64) -> Last {
         let other = _mm_shuffle_epi32::<0b01_00_11_10>(v2);
-        let own = _mm_mask_add_epi64(v4, self.e, v4, _mm_set1_epi64x(wk.cast_signed()));
+        let own = _mm_mask_add_epi64(v4, self.of_e, v4, _mm_set1_epi64x(wk.cast_signed()));
         let known = as_it_is!(xmm_reg, _mm_sub_epi64(other, own));
-        let known = _mm_mask_add_epi64(known, self.e, other, own);
+        let known = _mm_mask_add_epi64(known, self.of_e, other, own);
         let [by1, by2, by3] = self.rotations;
         let rotated = _mm_ternarylogic_epi64::<XOR>(
             _mm_rorv_epi64(v1, by1),
@@ -112,8 +116,8 @@ impl Rounds {
         );
         // Of e's the choice between the two before, by the last; of a's what most of three are, which is such a choice too: of what
         // one of the two before has, or both of them.
-        let either = _mm_ternarylogic_epi64::<OR_IN>(v2, v3, self.a);
-        let both = _mm_ternarylogic_epi64::<AND_IN>(v3, v2, self.a);
+        let either = _mm_ternarylogic_epi64::<OR_IN>(v2, v3, self.of_a);
+        let both = _mm_ternarylogic_epi64::<AND_IN>(v3, v2, self.of_a);
         let chosen = _mm_ternarylogic_epi64::<CHOOSE>(v1, either, both);
         // The rotations are what is waited for longest.
         let sum = as_it_is!(xmm_reg, _mm_add_epi64(known, chosen));
@@ -190,9 +194,7 @@ fn two(a: u64, e: u64) -> __m128i {
     _mm_set_epi64x(e.cast_signed(), a.cast_signed())
 }
 
-/// What `_mm_ternarylogic_epi64` is to do with three bits: an exclusive or of all; of the second and third the one that the first
-/// chooses; the first, or where the third is set, the first or the second, and the first and the second.
-const XOR: i32 = 0x96;
-const CHOOSE: i32 = 0xca;
+/// As [`CHOOSE`]: `if z { x | y } else { x }`.
 const OR_IN: i32 = 0xf8;
+/// `if z { x & y } else { x }`.
 const AND_IN: i32 = 0xd0;
