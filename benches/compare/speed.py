@@ -21,39 +21,49 @@ def speed(run, options):
             verified = verifier.check(run, proxy, options.bodies)
             print(f'{proxy.name}: {verified} signatures verified byte for byte')
     upstream = proxies.upstream(run)
-    live = {'direct': (None, upstream)}
-    sizes = {size: {} for size in options.bodies}
-    idle = {}
-    for proxy in chosen:
-        port = free_port()
-        process = proxy.start(run, port, upstream)
-        live[proxy.name] = (process, port)
-        idle[proxy.name] = {'start_ms': process.start_ms, 'idle': memory(process.pid), 'signs': proxy.signs}
-    refused = {}
+    sizes, told, refused = {}, {}, {}
     for size in options.bodies:
-        for name, (process, port) in live.items():
-            load.wrk(run, port, size, 1, options.connections)
-            sizes[size][name] = {'rps': [], 'p50': [], 'p99': [], 'one': [], 'cpu': []}
-        for number in range(options.rounds):
-            for name, (process, port) in live.items():
-                if name in refused:
-                    continue
-                errors = measured(run, options, process, port, size, sizes[size][name])
-                if errors:
-                    refused[name] = f'{errors} errors in a round of {size} bytes'
-            run.shorten_logs()
-            print(f'{size} bytes: round {number + 1} of {options.rounds}', flush=True)
-        for name, (process, _) in live.items():
-            if process and name not in refused:
-                sizes[size][name]['after'] = memory(process.pid)
+        rows = sizes[size] = {name: {'rps': [], 'p50': [], 'p99': [], 'one': [], 'cpu': []}
+                              for name in ('direct', *(proxy.name for proxy in chosen))}
+        number = 0
+        # One start and the next of the same program differ by a tenth, by where its memory comes to lie.
+        for start in range(options.starts):
+            live = {'direct': (None, upstream)}
+            for proxy in chosen:
+                port = free_port()
+                process = proxy.start(run, port, upstream)
+                live[proxy.name] = (process, port)
+                told.setdefault(proxy.name, {'start_ms': process.start_ms, 'idle': memory(process.pid), 'signs': proxy.signs})
+            for _, port in live.values():
+                load.wrk(run, port, size, 1, options.connections)
+            for _ in range(rounds_of(options, start)):
+                for name, (process, port) in live.items():
+                    if name in refused:
+                        continue
+                    errors = measured(run, options, process, port, size, rows[name])
+                    if errors:
+                        refused[name] = f'{errors} errors in a round of {size} bytes'
+                run.shorten_logs()
+                number += 1
+                print(f'{size} bytes: round {number} of {options.rounds}', flush=True)
+            for name, (process, _) in live.items():
+                if process:
+                    if name not in refused:
+                        rows[name]['after'] = memory(process.pid)
+                    run.stop(process)
     now = machine.stolen()
     described['stolen'] = f'{100 * (now[0] - stolen[0]) / max(1, now[1] - stolen[1]):.1f} %'
     values = {'what': 'speed', 'machine': described, 'connections': options.connections, 'rounds': options.rounds,
-              'seconds': options.seconds, 'proxies': idle, 'refused': refused,
+              'starts': options.starts, 'seconds': options.seconds, 'proxies': told, 'refused': refused,
               'bodies': {str(size): summed_up(rows, refused) for size, rows in sizes.items()}}
     report.write(options, 'speed', shown(values), values)
     if refused:
         raise Failed('not reported, because they answered errors: ' + ', '.join(refused))
+
+
+def rounds_of(options, start):
+    """How many of the rounds fall to a start, the first of which is 0."""
+    return options.rounds // options.starts + (start < options.rounds % options.starts)
 
 
 def measured(run, options, process, port, size, row):
@@ -104,7 +114,7 @@ def shown(values):
                           report.number(mib(own.get('idle')), 1), report.number(mib(row.get('after')), 1),
                           report.number(own.get('start_ms'))])
         parts.append(f'**{int(size):,} bytes**, {values["connections"]} connections, medians of {values["rounds"]} rounds '
-                     f'of {values["seconds"]} s\n\n' + report.table(COLUMNS, cells))
+                     f'of {values["seconds"]} s, in {values.get("starts", 1)} starts\n\n' + report.table(COLUMNS, cells))
         names = [name for name in rows if name != 'direct']
         parts.append('CPU per request of the row, in that of the column:\n\n' + report.table(
             ['', *names], [[name, *(report.number(rows[name]['ratios'].get(other), 2) for other in names)] for name in names]))
