@@ -25,32 +25,21 @@ def speed(run, options):
     for size in options.bodies:
         rows = sizes[size] = {name: {'rps': [], 'p50': [], 'p99': [], 'one': [], 'cpu': []}
                               for name in ('direct', *(proxy.name for proxy in chosen))}
-        number = 0
-        # One start and the next of the same program differ by a tenth, by where its memory comes to lie.
-        for start in range(options.starts):
-            live = {'direct': (None, upstream)}
-            for proxy in chosen:
-                port = free_port()
-                process = proxy.start(run, port, upstream)
-                live[proxy.name] = (process, port)
-                told.setdefault(proxy.name, {'start_ms': process.start_ms, 'idle': memory(process.pid), 'signs': proxy.signs})
-            for _, port in live.values():
-                load.wrk(run, port, size, 1, options.connections)
-            for _ in range(rounds_of(options, start)):
-                for name, (process, port) in live.items():
-                    if name in refused:
-                        continue
-                    errors = measured(run, options, process, port, size, rows[name])
-                    if errors:
-                        refused[name] = f'{errors} errors in a round of {size} bytes'
-                run.shorten_logs()
-                number += 1
-                print(f'{size} bytes: round {number} of {options.rounds}', flush=True)
-            for name, (process, _) in live.items():
-                if process:
-                    if name not in refused:
-                        rows[name]['after'] = memory(process.pid)
-                    run.stop(process)
+        live = {}
+        for number in range(options.rounds):
+            # One start and the next of the same program differ by up to a third, by where its memory comes to lie.
+            if number * options.starts % options.rounds < options.starts:
+                ended(run, live, rows)
+                live = begun(run, options, chosen, upstream, size, told)
+            for name, (process, port) in live.items():
+                if name in refused:
+                    continue
+                errors = measured(run, options, process, port, size, rows[name])
+                if errors:
+                    refused[name] = f'{errors} errors in a round of {size} bytes'
+            run.shorten_logs()
+            print(f'{size} bytes: round {number + 1} of {options.rounds}', flush=True)
+        ended(run, live, rows)
     now = machine.stolen()
     described['stolen'] = f'{100 * (now[0] - stolen[0]) / max(1, now[1] - stolen[1]):.1f} %'
     values = {'what': 'speed', 'machine': described, 'connections': options.connections, 'rounds': options.rounds,
@@ -61,9 +50,25 @@ def speed(run, options):
         raise Failed('not reported, because they answered errors: ' + ', '.join(refused))
 
 
-def rounds_of(options, start):
-    """How many of the rounds fall to a start, the first of which is 0."""
-    return options.rounds // options.starts + (start < options.rounds % options.starts)
+def begun(run, options, chosen, upstream, size, told):
+    """A start of each proxy, warm; into `told` what is told of the first."""
+    live = {'direct': (None, upstream)}
+    for proxy in chosen:
+        port = free_port()
+        process = proxy.start(run, port, upstream)
+        live[proxy.name] = (process, port)
+        told.setdefault(proxy.name, {'start_ms': process.start_ms, 'idle': memory(process.pid), 'signs': proxy.signs})
+    for _, port in live.values():
+        load.wrk(run, port, size, 1, options.connections)
+    return live
+
+
+def ended(run, live, rows):
+    """Ends a start, and notes what memory each proxy had."""
+    for name, (process, _) in live.items():
+        if process:
+            rows[name]['after'] = memory(process.pid)
+            run.stop(process)
 
 
 def measured(run, options, process, port, size, row):
