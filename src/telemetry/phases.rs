@@ -82,6 +82,8 @@ pub struct Stopwatch {
     started: Instant,
     entered: Instant,
     current: Phase,
+    /// Whether the time of the current phase is our work.
+    ours: bool,
     own: Duration,
     spent: [Option<Duration>; Phase::ALL.len()],
     /// Only where spans are made of it.
@@ -95,6 +97,7 @@ impl Stopwatch {
             started: now,
             entered: now,
             current: Phase::Authenticate,
+            ours: Phase::Authenticate.is_our_work(),
             own: Duration::ZERO,
             spent: [None; Phase::ALL.len()],
             intervals: None,
@@ -131,22 +134,22 @@ impl Stopwatch {
     pub fn enter(&mut self, phase: Phase) -> Instant {
         self.stop();
         self.current = phase;
+        self.ours = phase.is_our_work();
         self.entered
     }
 
-    /// Books the time up to now on the current phase, and answers how much that is.
-    pub fn stop(&mut self) -> Duration {
+    /// Books the time up to now on the current phase.
+    pub fn stop(&mut self) {
         let now = Instant::now();
         let spent = now.saturating_duration_since(self.entered);
         *self.spent[self.current as usize].get_or_insert(Duration::ZERO) += spent;
-        if self.current.is_our_work() {
+        if self.ours {
             self.own += spent;
         }
         if let Some(intervals) = &mut self.intervals {
             intervals.note(self.current, self.entered, now);
         }
         self.entered = now;
-        spent
     }
 
     /// Takes note that of a phase that is our work this much was a wait for somebody else after all.
@@ -154,9 +157,10 @@ impl Stopwatch {
         self.own = self.own.saturating_sub(time);
     }
 
-    /// Takes note that of a phase that is no work of ours this much was.
-    pub fn worked(&mut self, time: Duration) {
-        self.own += time;
+    /// Takes note that the current phase, which as a rule is no work of ours, is this time: what of it was not booked yet, until
+    /// another is entered.
+    pub fn works(&mut self) {
+        self.ours = true;
     }
 
     /// The part of the whole that was our own work: all but what was spent waiting for Ingo, for the caller, or on purpose.
@@ -222,11 +226,21 @@ mod tests {
         assert_eq!(Some(before), watch.spent(Phase::Authenticate));
         watch.enter(Phase::Connect);
         assert_eq!(watch.own(), before, "what Ingo takes is not ours");
-        let connecting = watch.stop();
+        watch.stop();
         assert_eq!(watch.own(), before, "neither is a connection that is made");
-        watch.worked(connecting);
-        assert_eq!(watch.own(), before + connecting);
-        watch.waited(connecting);
+        let made = watch.spent(Phase::Connect).expect("entered");
+        watch.works();
+        watch.stop();
+        watch.enter(Phase::ReadResponse);
+        let found = watch.spent(Phase::Connect).expect("entered") - made;
+        assert_eq!(
+            watch.own(),
+            before + found,
+            "but one that is found, to the end of the phase"
+        );
+        watch.stop();
+        assert_eq!(watch.own(), before + found, "and not beyond");
+        watch.waited(found);
         assert_eq!(watch.own(), before);
         watch.waited(Duration::MAX);
         assert_eq!(watch.own(), Duration::ZERO);

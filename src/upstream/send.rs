@@ -18,6 +18,7 @@ use tokio::{
 
 use super::{
     Freshness, Upstream,
+    breaker::Permit,
     connections::Busy,
     dial::{RESOLVE_FAILED, TCP_TIMED_OUT},
     endpoint::Endpoint,
@@ -193,24 +194,37 @@ impl Upstream {
         let pool = self.pool.now();
         // Also while a connection is made, which is open before it can be used.
         let busy = self.connections.busy();
-        let found = match pool.idle.take(endpoint.key(), now.into()) {
-            Some(pooled) => Ok((pooled, true)),
+        let stream = if let Some(pooled) = pool.idle.take(endpoint.key(), now.into()) {
+            progress.stopwatch.works();
+            pooled
+        } else {
             // Boxed: connecting is rare and its future large.
-            None => Box::pin(pool.connector.new_stream(endpoint))
+            Box::pin(self.made(&pool, endpoint, permit, progress))
                 .await
-                .map(|fresh| (fresh, false)),
+                .map_err(NotConnected::Failed)?
         };
-        let connecting = progress.stopwatch.stop();
-        if matches!(found, Ok((_, true))) {
-            progress.stopwatch.worked(connecting);
-        }
-        let (stream, reused) = match found {
-            Ok(found) => {
-                if !found.1 {
-                    permit.connected();
-                }
-                found
-            }
+        Ok(Connection {
+            _busy: busy,
+            stream,
+            pool,
+            endpoint,
+            _place: place,
+        })
+    }
+
+    /// Makes a connection, and tells the breaker and the stopwatch how that went.
+    async fn made(
+        &self,
+        pool: &Pool,
+        endpoint: &Endpoint,
+        permit: Permit<'_>,
+        progress: &mut Progress,
+    ) -> Result<Stream, Failure> {
+        let made = pool.connector.new_stream(endpoint).await;
+        let stopwatch = &mut progress.stopwatch;
+        stopwatch.stop();
+        let stream = match made {
+            Ok(stream) => stream,
             Err(error) => {
                 if permit.failed(Instant::now().into_std()) {
                     tracing::warn!(
@@ -221,30 +235,20 @@ impl Upstream {
                 let failure = connect_failure(&error);
                 if matches!(failure, Failure::Tls { .. }) {
                     // TCP has no part in it that would be worth telling apart.
-                    progress
-                        .stopwatch
-                        .reassign(Phase::Connect, Phase::Tls, Duration::MAX);
+                    stopwatch.reassign(Phase::Connect, Phase::Tls, Duration::MAX);
                 }
                 // Nothing of a request was written, so nothing of one can be quoted.
                 progress.cause = Some(error.to_string());
-                return Err(NotConnected::Failed(failure));
+                return Err(failure);
             }
         };
-        if !reused
-            && let Some(Some(tls)) = stream.get_timing_digest().get(1)
+        permit.connected();
+        if let Some(Some(tls)) = stream.get_timing_digest().get(1)
             && let Some(spent) = tls.establishment_duration
         {
-            progress
-                .stopwatch
-                .reassign(Phase::Connect, Phase::Tls, spent);
+            stopwatch.reassign(Phase::Connect, Phase::Tls, spent);
         }
-        Ok(Connection {
-            _busy: busy,
-            stream,
-            pool,
-            endpoint,
-            _place: place,
-        })
+        Ok(stream)
     }
 
     /// Writes a request and reads the answer; `memory` grows by what is read. The caller drops this at `limit`.
