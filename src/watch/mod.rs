@@ -4,24 +4,34 @@
 //! on the file would stay with what was deleted. What changed is taken when two looks a moment apart agree, so that half a
 //! file is not. All this runs on a thread of its own, because a file system can hang; no exchange waits for it.
 
-mod directories;
 mod read;
+#[cfg(any(target_os = "android", target_os = "linux"))]
+mod told;
+#[cfg(not(any(target_os = "android", target_os = "linux")))]
+#[path = "untold.rs"]
+mod told;
 
 use std::{
     fmt, fs,
+    io::{self, Read as _, Write as _},
+    os::{fd::AsFd, unix::net::UnixStream},
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread,
     time::{Duration, Instant},
 };
 
-use self::directories::Directories;
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+};
+
 pub use self::read::{Unread, read};
+use self::told::Told;
 use crate::secret::Secret;
 
 /// How long no word of the system is waited for: network file systems send none, and limits of inotify can be exhausted.
@@ -200,7 +210,8 @@ fn agree(a: &Result<Vec<Secret>, String>, b: &Result<Vec<Secret>, String>) -> bo
 #[derive(Debug)]
 pub struct Watching {
     stop: Arc<AtomicBool>,
-    wake: SyncSender<()>,
+    /// A byte has the thread look. None where there is none.
+    wake: Option<UnixStream>,
 }
 
 impl Drop for Watching {
@@ -213,60 +224,80 @@ impl Drop for Watching {
 impl Watching {
     /// Watches `files` on a thread called `name`.
     pub fn over(name: &str, files: Vec<Watched>) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        // One is enough: whatever happened, all files are looked at.
-        let (wake, woken) = sync_channel(1);
-        if !files.is_empty() {
-            let directories = files.iter().flat_map(|f| &f.files);
-            let named = files.iter().flat_map(|f| &f.files);
-            let named = named.filter_map(|file| file.path.file_name().map(ToOwned::to_owned));
-            let thread = Thread {
-                directories: Directories::new(
-                    directories.map(|file| file.directory.clone()),
-                    named.collect(),
-                    wake.clone(),
-                ),
-                files,
-                stop: stop.clone(),
-                woken,
-            };
-            let started = thread::Builder::new()
-                .name(name.to_owned())
-                .spawn(move || thread.run());
-            if let Err(error) = started {
-                tracing::error!(%error, "the system refused a thread, so files that change are not noticed until this process is started again; raise the limit on threads (ulimit -u, TasksMax, pids.max)");
-            }
+        let mut watching = Self {
+            stop: Arc::new(AtomicBool::new(false)),
+            wake: None,
+        };
+        if !files.is_empty()
+            && let Err(error) = watching.begin(name, files)
+        {
+            tracing::error!(%error, "the system refused a thread or a socket, so files that change are not noticed until this process is started again; raise the limits on threads (ulimit -u, TasksMax, pids.max) and open files (ulimit -n)");
         }
-        Self { stop, wake }
+        watching
+    }
+
+    fn begin(&mut self, name: &str, files: Vec<Watched>) -> io::Result<()> {
+        let (wake, woken) = UnixStream::pair()?;
+        // One byte is enough, whoever wrote it; a second that finds no room is none too few.
+        wake.set_nonblocking(true)?;
+        woken.set_nonblocking(true)?;
+        let thread = Thread {
+            told: Told::of(files.iter().flat_map(|f| &f.files), woken),
+            files,
+            stop: self.stop.clone(),
+        };
+        let named = thread::Builder::new().name(name.to_owned());
+        named.spawn(move || thread.run())?;
+        self.wake = Some(wake);
+        Ok(())
     }
 
     /// Has the files looked at without delay.
     pub fn look_now(&self) {
-        // Where it is full, the thread wakes anyway.
-        let _woken = self.wake.try_send(());
+        if let Some(mut wake) = self.wake.as_ref() {
+            // Where there is no room, the thread wakes anyway.
+            let _woken = wake.write(&[0]);
+        }
+    }
+}
+
+/// Takes what came, and answers whether anything did.
+fn drain(mut woken: &UnixStream) -> bool {
+    let mut came = false;
+    while woken.read(&mut [0; 64]).is_ok_and(|bytes| bytes > 0) {
+        came = true;
+    }
+    came
+}
+
+/// Waits until one of `sources` has something to read, or a signal comes, for `patience` at most.
+fn wait_for(sources: &[&dyn AsFd], patience: Duration) {
+    let sources = sources
+        .iter()
+        .map(|source| PollFd::new(source.as_fd(), PollFlags::POLLIN));
+    let mut sources: Vec<PollFd<'_>> = sources.collect();
+    // A part of a millisecond is one: less would be asked for again and again.
+    let timeout = PollTimeout::try_from(patience + Duration::from_millis(1));
+    match poll(&mut sources, timeout.unwrap_or(PollTimeout::MAX)) {
+        Ok(_) | Err(Errno::EINTR) => {}
+        Err(_no_memory) => thread::sleep(patience),
     }
 }
 
 /// What runs on the thread.
 struct Thread {
     files: Vec<Watched>,
-    directories: Directories,
+    told: Told,
     stop: Arc<AtomicBool>,
-    woken: Receiver<()>,
 }
 
 impl Thread {
     fn run(mut self) {
         while !self.stop.load(Ordering::Relaxed) {
-            self.directories.watch();
+            self.told.watch();
             let unsettled = self.look();
-            if unsettled {
-                continue;
-            }
-            match self.woken.recv_timeout(LOOK_EVERY) {
-                Ok(()) | Err(RecvTimeoutError::Timeout) => {}
-                // Cannot be: the watcher holds the other end, and it is ours.
-                Err(RecvTimeoutError::Disconnected) => return,
+            if !unsettled {
+                self.told.wait(LOOK_EVERY);
             }
         }
     }
@@ -283,11 +314,12 @@ impl Thread {
             return false;
         }
         thread::sleep(SETTLE);
-        let mut unsettled = false;
+        // It may have been of others than the suspects.
+        let mut unsettled = self.told.hear();
         for (index, first) in suspects {
             let watched = &mut self.files[index];
             let mut paths = watched.files.iter().map(|file| &file.path);
-            let being_written = paths.any(|path| self.directories.is_written(path));
+            let being_written = paths.any(|path| self.told.is_written(path));
             match watched.suspicion() {
                 Some(_) if being_written => unsettled = true,
                 Some(second) if agree(&first, &second) => watched.settle(second),

@@ -127,12 +127,65 @@ fn what_the_system_says_nothing_of_is_found_by_looking() {
     assert!(succeeds(&proxy));
     // The directory that the file is in is not the one that is watched.
     ingo.accept(&[(USERNAME, "second-secret")]);
-    fs::write(&file, "second-secret").unwrap();
+    let new = elsewhere.path().join("new");
+    fs::write(&new, "second-secret").unwrap();
+    fs::rename(&new, &file).unwrap();
     become_true("the new one is taken", PATIENCE, || succeeds(&proxy));
+}
+
+/// How often the threads of a process have let go of a processor to wait.
+fn waits_of(process: u32) -> u64 {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    let waits = threads.map(|thread| {
+        let status = fs::read_to_string(thread.unwrap().path().join("status")).unwrap();
+        let mut lines = status.lines();
+        let line = lines.find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        line.unwrap().trim().parse::<u64>().unwrap()
+    });
+    waits.sum()
+}
+
+#[test]
+fn what_others_write_beside_a_secret_wakes_nobody() {
+    let ingo = Ingo::accepting(&[(USERNAME, "first-secret"), (USERNAME, "second-secret")]);
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("secret");
+    fs::write(&file, "first-secret").unwrap();
+    // Such as what another process logs.
+    let mut beside = fs::File::create(directory.path().join("access.log")).unwrap();
+    let proxy = proxy(&ingo, &file).start();
+    assert!(succeeds(&proxy));
+    become_true("the directory is watched", PATIENCE, || {
+        let descriptors = fs::read_dir(format!("/proc/{}/fdinfo", proxy.id())).unwrap();
+        let mut known = descriptors.filter_map(|one| fs::read_to_string(one.ok()?.path()).ok());
+        known.any(|about| about.contains("inotify wd:"))
+    });
+    let before = waits_of(proxy.id());
+    for _ in 0..2_000 {
+        beside.write_all(b"a line\n").unwrap();
+        // To let a thread that was woken run.
+        std::thread::yield_now();
+    }
+    let woken = waits_of(proxy.id()) - before;
+    assert!(woken < 100, "woken {woken} times");
+    // Nor does it keep from being told of the secret itself.
+    fs::write(&file, "second-secret").unwrap();
+    become_true("the new one is used", PATIENCE, || {
+        succeeds(&proxy) && ingo.emulator.signed()[1] > 0
+    });
 }
 
 #[test]
 fn what_is_still_being_written_is_never_signed_with() {
+    written_in_halves(|_| {});
+}
+
+#[test]
+fn a_new_file_in_place_of_one_that_was_removed_is_not_used_before_it_is_whole() {
+    written_in_halves(|file| fs::remove_file(file).unwrap());
+}
+
+fn written_in_halves(first: impl FnOnce(&Path)) {
     let whole = "a-secret-that-is-written-in-halves";
     let ingo = Ingo::accepting(&[(USERNAME, "first-secret"), (USERNAME, whole)]);
     let directory = tempfile::tempdir().unwrap();
@@ -143,6 +196,7 @@ fn what_is_still_being_written_is_never_signed_with() {
         .start();
     let load = Load::of(1, &proxy);
     load.passes(1);
+    first(&file);
     // Half of it, and a pause in which it is looked at many times, as when a copy over a network stalls.
     let mut writing = fs::File::create(&file).unwrap();
     let (half, rest) = whole.split_at(whole.len() / 2);
