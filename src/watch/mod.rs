@@ -231,16 +231,14 @@ impl Watching {
         if !files.is_empty()
             && let Err(error) = watching.begin(name, files)
         {
-            tracing::error!(%error, "the system refused a thread or a socket, so files that change are not noticed until this process is started again; raise the limits on threads (ulimit -u, TasksMax, pids.max) and open files (ulimit -n)");
+            tracing::error!(%error, "the system refused a thread, so files that change are not noticed until this process is started again; raise the limit on threads (ulimit -u, TasksMax, pids.max)");
         }
         watching
     }
 
     fn begin(&mut self, name: &str, files: Vec<Watched>) -> io::Result<()> {
-        let (wake, woken) = UnixStream::pair()?;
-        // One byte is enough, whoever wrote it; a second that finds no room is none too few.
-        wake.set_nonblocking(true)?;
-        woken.set_nonblocking(true)?;
+        // Where there is none, the thread looks every second all the same.
+        let (wake, woken) = wake().map_or((None, None), |(wake, woken)| (Some(wake), Some(woken)));
         let thread = Thread {
             told: Told::of(files.iter().flat_map(|f| &f.files), woken),
             files,
@@ -248,7 +246,7 @@ impl Watching {
         };
         let named = thread::Builder::new().name(name.to_owned());
         named.spawn(move || thread.run())?;
-        self.wake = Some(wake);
+        self.wake = wake;
         Ok(())
     }
 
@@ -259,6 +257,14 @@ impl Watching {
             let _woken = wake.write(&[0]);
         }
     }
+}
+
+/// What has the thread wake, and what it wakes by. One byte is enough, whoever wrote it; a second that finds no room is none too few.
+fn wake() -> io::Result<(UnixStream, UnixStream)> {
+    let (wake, woken) = UnixStream::pair()?;
+    wake.set_nonblocking(true)?;
+    woken.set_nonblocking(true)?;
+    Ok((wake, woken))
 }
 
 /// Takes what came, and answers whether anything did.

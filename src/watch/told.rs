@@ -34,7 +34,10 @@ const OF_DIRECTORIES: AddWatchFlags = AddWatchFlags::IN_CREATE
     .union(AddWatchFlags::IN_ATTRIB)
     .union(AddWatchFlags::IN_DELETE_SELF)
     .union(AddWatchFlags::IN_MOVE_SELF)
-    .union(AddWatchFlags::IN_ONLYDIR);
+    .union(AddWatchFlags::IN_ONLYDIR)
+    .union(AddWatchFlags::from_bits_retain(EXCL_UNLINK));
+/// `IN_EXCL_UNLINK`, which nix does not name: who closes a file that was removed says nothing of the one that came in its place.
+const EXCL_UNLINK: u32 = 0x0400_0000;
 /// What becomes of the bytes of a file, by whatever name it was opened.
 const OF_FILES: AddWatchFlags = AddWatchFlags::IN_MODIFY.union(AddWatchFlags::IN_CLOSE_WRITE);
 
@@ -56,19 +59,25 @@ struct File {
     written: Option<(Identity, Instant)>,
 }
 
+/// So many times is read what was told before what is known by then is acted on: others may write faster than is read.
+const READS: usize = 64;
+
 /// Watches files and their directories.
 pub(super) struct Told {
     inotify: Option<Inotify>,
     directories: BTreeMap<PathBuf, Option<Watch>>,
     files: BTreeMap<PathBuf, File>,
-    woken: UnixStream,
+    woken: Option<UnixStream>,
     /// A refusal is said once.
     refused: bool,
 }
 
 impl Told {
     /// Of `files` and what Kubernetes keeps beside them, and of a byte that comes by `woken`.
-    pub(super) fn of<'a>(files: impl Iterator<Item = &'a Location>, woken: UnixStream) -> Self {
+    pub(super) fn of<'a>(
+        files: impl Iterator<Item = &'a Location>,
+        woken: Option<UnixStream>,
+    ) -> Self {
         let mut told = Self {
             inotify: None,
             directories: BTreeMap::new(),
@@ -80,20 +89,24 @@ impl Told {
             told.directories.insert(file.directory.clone(), None);
             told.files.insert(file.path.clone(), File::default());
         }
-        match Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK) {
-            Ok(inotify) => told.inotify = Some(inotify),
-            Err(error) => told.refuse(error),
-        }
         told
     }
 
     /// Watches each directory and file, also one that came in place of another.
     pub(super) fn watch(&mut self) {
+        if self.inotify.is_none() {
+            match Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK) {
+                Ok(inotify) => self.inotify = Some(inotify),
+                Err(error) => self.refuse(error),
+            }
+        }
         let Some(inotify) = &self.inotify else { return };
         let mut refusal = None;
         for (directory, watch) in &mut self.directories {
-            if let Err(error) = renew(inotify, watch, directory, OF_DIRECTORIES) {
-                refusal = Some(error);
+            match renew(inotify, watch, directory, OF_DIRECTORIES) {
+                // It went just now.
+                Ok(()) | Err(Errno::ENOENT | Errno::ENOTDIR) => {}
+                Err(error) => refusal = Some(error),
             }
         }
         for (path, file) in &mut self.files {
@@ -117,15 +130,17 @@ impl Told {
                 return;
             }
             let inotify = self.inotify.as_ref().map(|inotify| inotify as &dyn AsFd);
-            let sources: Vec<&dyn AsFd> = inotify.into_iter().chain([&self.woken as _]).collect();
+            let woken = self.woken.as_ref().map(|woken| woken as &dyn AsFd);
+            let sources: Vec<&dyn AsFd> = inotify.into_iter().chain(woken).collect();
             wait_for(&sources, left);
         }
     }
 
     /// Takes note of all that was told up to now. Whether any of it is a reason to look.
     pub(super) fn hear(&mut self) -> bool {
-        let mut concerns = drain(&self.woken);
-        while let Some(inotify) = &self.inotify {
+        let mut concerns = self.woken.as_ref().is_some_and(drain);
+        for _ in 0..READS {
+            let Some(inotify) = &self.inotify else { break };
             match inotify.read_events() {
                 Ok(events) => {
                     for event in events {
@@ -133,7 +148,18 @@ impl Told {
                     }
                 }
                 Err(Errno::EINTR) => {}
-                Err(_none_left) => break,
+                Err(Errno::EAGAIN) => break,
+                Err(_unreadable) => {
+                    // Begun again by the next look.
+                    self.inotify = None;
+                    for watch in self.directories.values_mut() {
+                        *watch = None;
+                    }
+                    for file in self.files.values_mut() {
+                        file.watch = None;
+                    }
+                    concerns = true;
+                }
             }
         }
         concerns
@@ -150,10 +176,13 @@ impl Told {
     fn note(&mut self, event: &InotifyEvent) -> bool {
         // Some of what happened was not told.
         let mut concerns = event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW);
-        for file in self.files.values_mut() {
+        for (path, file) in &mut self.files {
             if let Some(watch) = watched(&mut file.watch, event) {
                 concerns = true;
-                if event.mask.contains(AddWatchFlags::IN_MODIFY) {
+                let another = identity(path).is_ok_and(|now| now != watch.on);
+                if another {
+                    // What was there before says nothing of what is.
+                } else if event.mask.contains(AddWatchFlags::IN_MODIFY) {
                     file.written = Some((watch.on, Instant::now()));
                 } else if event.mask.contains(AddWatchFlags::IN_CLOSE_WRITE) {
                     file.written = None;
@@ -223,15 +252,23 @@ fn renew(
     if watch.map(|watch| watch.on) == now {
         return Ok(());
     }
-    if let Some(former) = watch.take() {
+    let former = watch.take();
+    let added = now.map(|on| {
+        let descriptor = inotify.add_watch(path, for_what)?;
+        Ok(Watch { on, descriptor })
+    });
+    let added = added.transpose();
+    if let Ok(added) = added {
+        *watch = added;
+    }
+    if let Some(former) = former
+        // The same where the system only tells another identity of it (a layer of a container that is written to).
+        && watch.is_none_or(|watch| watch.descriptor != former.descriptor)
+    {
         // Of what is gone the watch is, too.
         let _gone = inotify.rm_watch(former.descriptor);
     }
-    if let Some(on) = now {
-        let descriptor = inotify.add_watch(path, for_what)?;
-        *watch = Some(Watch { on, descriptor });
-    }
-    Ok(())
+    added.map(drop)
 }
 
 fn identity(path: &Path) -> io::Result<Identity> {
