@@ -152,11 +152,9 @@ impl Told {
                 Err(_unreadable) => {
                     // Begun again by the next look.
                     self.inotify = None;
-                    for watch in self.directories.values_mut() {
+                    let of_files = self.files.values_mut().map(|file| &mut file.watch);
+                    for watch in self.directories.values_mut().chain(of_files) {
                         *watch = None;
-                    }
-                    for file in self.files.values_mut() {
-                        file.watch = None;
                     }
                     concerns = true;
                 }
@@ -177,16 +175,18 @@ impl Told {
         // Some of what happened was not told.
         let mut concerns = event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW);
         for (path, file) in &mut self.files {
-            if let Some(watch) = watched(&mut file.watch, event) {
-                concerns = true;
-                let another = identity(path).is_ok_and(|now| now != watch.on);
-                if another {
-                    // What was there before says nothing of what is.
-                } else if event.mask.contains(AddWatchFlags::IN_MODIFY) {
-                    file.written = Some((watch.on, Instant::now()));
-                } else if event.mask.contains(AddWatchFlags::IN_CLOSE_WRITE) {
-                    file.written = None;
-                }
+            let Some(watch) = watched(&mut file.watch, event) else {
+                continue;
+            };
+            concerns = true;
+            // What was there before says nothing of what is.
+            if identity(path).is_ok_and(|now| now != watch.on) {
+                continue;
+            }
+            if event.mask.contains(AddWatchFlags::IN_MODIFY) {
+                file.written = Some((watch.on, Instant::now()));
+            } else if event.mask.contains(AddWatchFlags::IN_CLOSE_WRITE) {
+                file.written = None;
             }
         }
         for (directory, watch) in &mut self.directories {
