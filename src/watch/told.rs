@@ -279,3 +279,119 @@ fn identity_of(metadata: &fs::Metadata) -> Identity {
     // The number of an inode is given again; its birth is not.
     (metadata.dev(), metadata.ino(), metadata.created().ok())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::File, io::Write as _};
+
+    use super::*;
+
+    struct Stage {
+        directory: tempfile::TempDir,
+        told: Told,
+    }
+
+    impl Stage {
+        /// Files of these names, which are watched.
+        fn with(names: &[&str]) -> Self {
+            let directory = tempfile::tempdir().expect("made");
+            let paths: Vec<PathBuf> = names
+                .iter()
+                .map(|name| directory.path().join(name))
+                .collect();
+            for path in &paths {
+                fs::write(path, "first").expect("written");
+            }
+            let locations: Vec<Location> = paths.iter().map(|path| Location::of(path)).collect();
+            let mut told = Told::of(locations.iter(), None);
+            told.watch();
+            Self { directory, told }
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.directory.path().join(name)
+        }
+
+        fn is_written(&self, name: &str) -> bool {
+            self.told.is_written(&self.path(name))
+        }
+    }
+
+    #[test]
+    fn who_writes_is_known_from_the_first_byte_until_the_close() {
+        let mut stage = Stage::with(&["secret"]);
+        assert!(!stage.told.hear());
+        let mut writer = File::options()
+            .append(true)
+            .open(stage.path("secret"))
+            .expect("open");
+        writer.write_all(b"half").expect("written");
+        assert!(stage.told.hear());
+        assert!(stage.is_written("secret"));
+        drop(writer);
+        assert!(stage.told.hear());
+        assert!(!stage.is_written("secret"));
+    }
+
+    #[test]
+    fn the_close_of_a_file_that_was_removed_says_nothing_of_the_one_in_its_place() {
+        // Whether the new one is watched by then.
+        for renewed in [false, true] {
+            let mut stage = Stage::with(&["secret"]);
+            let mut former = File::options()
+                .append(true)
+                .open(stage.path("secret"))
+                .expect("open");
+            former.write_all(b"half").expect("written");
+            assert!(stage.told.hear());
+            fs::remove_file(stage.path("secret")).expect("removed");
+            let mut new = File::create(stage.path("secret")).expect("made");
+            assert!(stage.told.hear());
+            if renewed {
+                stage.told.watch();
+            }
+            new.write_all(b"half").expect("written");
+            former.write_all(b"the rest").expect("written");
+            drop(former);
+            stage.told.hear();
+            assert!(stage.is_written("secret"), "by who made the new one");
+            drop(new);
+            assert!(stage.told.hear());
+            assert!(!stage.is_written("secret"));
+        }
+    }
+
+    #[test]
+    fn one_file_by_two_names_is_watched_until_both_are_gone() {
+        let mut stage = Stage::with(&["secret", "next"]);
+        fs::remove_file(stage.path("next")).expect("removed");
+        fs::hard_link(stage.path("secret"), stage.path("next")).expect("linked");
+        stage.told.watch();
+        assert!(stage.told.hear());
+        fs::write(stage.path("new"), "second").expect("written");
+        fs::rename(stage.path("new"), stage.path("secret")).expect("renamed");
+        stage.told.watch();
+        stage.told.hear();
+        // The system has one watch for both names, which ended with that of the first.
+        stage.told.watch();
+        stage.told.hear();
+        for name in ["next", "secret"] {
+            let mut writer = File::options()
+                .append(true)
+                .open(stage.path(name))
+                .expect("open");
+            writer.write_all(b"half").expect("written");
+            assert!(stage.told.hear(), "{name}");
+            assert!(stage.is_written(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn where_the_system_tells_nothing_a_wait_ends_when_it_should() {
+        let mut stage = Stage::with(&["secret"]);
+        stage.told.inotify = None;
+        let begun = Instant::now();
+        stage.told.wait(Duration::from_millis(20));
+        assert!(begun.elapsed() >= Duration::from_millis(20));
+    }
+}
