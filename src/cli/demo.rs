@@ -9,7 +9,7 @@ use std::{
     net::SocketAddr,
 };
 
-use super::{Exit, Threads, complain, run_on, serve::leave_on_signals};
+use super::{Exit, Threads, complain, log_lines, run_on, serve::leave_on_signals};
 use crate::{
     clock::Clock,
     config::{Address, Flag, Sources, load},
@@ -18,7 +18,6 @@ use crate::{
     lifecycle::Lifecycle,
     secret::Secret,
     server::Server,
-    telemetry::logging,
 };
 
 /// Who signs in the demonstration.
@@ -64,12 +63,9 @@ pub(super) fn run(args: &DemoArgs) -> Exit {
         return Exit::Usage;
     }
     // Quiet, so that what is printed below stays in sight; RUST_LOG=info shows a line for each exchange.
-    let _logging = match logging::start(None, "warn") {
+    let _logging = match log_lines(None, "warn") {
         Ok(logging) => logging,
-        Err(error) => {
-            complain(&error);
-            return Exit::Config;
-        }
+        Err(exit) => return exit,
     };
     run_on(Threads::OnePerCore, async {
         match demonstrate(args).await {

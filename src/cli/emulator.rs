@@ -6,13 +6,12 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Exit, Threads, complain, run_on};
+use super::{Exit, Threads, complain, log_lines, run_on};
 use crate::{
     config::{Address, LogFormat, SecretSource},
     credentials::read_secret,
     emulator::{Builder, Emulator, Fault, StartError},
     signing::is_username,
-    telemetry::logging,
 };
 
 /// Runs the embedded stand-in for Ingo
@@ -62,12 +61,9 @@ pub(super) fn run(args: EmulatorArgs) -> Exit {
             return Exit::Config;
         }
     };
-    let _logging = match logging::start(args.log_format, "info") {
+    let _logging = match log_lines(args.log_format, "info") {
         Ok(logging) => logging,
-        Err(error) => {
-            complain(&error);
-            return Exit::Config;
-        }
+        Err(exit) => return exit,
     };
     let mut builder = Emulator::builder(&args.username, secret)
         .listen(args.listen)

@@ -26,7 +26,11 @@ use std::{
 
 use clap::{Parser, Subcommand, error::ErrorKind};
 
-use crate::secret::keep_out_of_core_dumps;
+use crate::{
+    config::LogFormat,
+    secret::keep_out_of_core_dumps,
+    telemetry::logging::{self, Logging, LoggingError},
+};
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,6 +191,20 @@ fn run_on(threads: Threads, doing: impl Future<Output = Exit>) -> Exit {
 fn print(text: &str) -> Exit {
     let _printed = io::stdout().write_all(text.as_bytes());
     Exit::Well
+}
+
+/// Starts logging, at `level` where `RUST_LOG` says nothing.
+///
+/// # Errors
+/// How the command ends, having said why.
+fn log_lines(format: Option<LogFormat>, level: &'static str) -> Result<Logging, Exit> {
+    logging::start(format, level).map_err(|error| {
+        complain(&error);
+        match error {
+            LoggingError::Levels => Exit::Config,
+            LoggingError::Thread(_) => Exit::System,
+        }
+    })
 }
 
 /// Tells a person what is wrong.

@@ -7,14 +7,14 @@ use tokio::{
     sync::Notify,
 };
 
-use super::{Exit, Threads, complain, run_on, sources::ConfigArgs};
+use super::{Exit, Threads, complain, log_lines, run_on, sources::ConfigArgs};
 use crate::{
     clock::Clock,
     config::{Config, load},
     lifecycle::{Lifecycle, Stage},
     listener::raise_open_files,
     server::{Server, StartError},
-    telemetry::{CONFIGURATION_TARGET, PANIC_TARGET, logging},
+    telemetry::{CONFIGURATION_TARGET, PANIC_TARGET},
 };
 
 /// Runs the proxy
@@ -33,12 +33,9 @@ pub(super) fn run(args: &ServeArgs) -> Exit {
             return Exit::Config;
         }
     };
-    let _logging = match logging::start(loaded.config.log_format, "info") {
+    let _logging = match log_lines(loaded.config.log_format, "info") {
         Ok(logging) => logging,
-        Err(error) => {
-            complain(&error);
-            return Exit::Config;
-        }
+        Err(exit) => return exit,
     };
     std::panic::set_hook(Box::new(log_panic));
     for warning in &loaded.warnings {

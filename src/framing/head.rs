@@ -1,5 +1,7 @@
 //! A complete request head: its grammar, and how it frames its body (RFC 9112 §3, §5, §6).
 
+use memchr::memchr;
+
 use super::Target;
 
 /// How a body is framed.
@@ -51,8 +53,8 @@ fn request_line(line: &[u8]) -> Result<(Target, bool), &'static str> {
         return Err("the method is not a token");
     }
     // Beyond ASCII is no URI (RFC 3986), but common in queries, and passed on as it came.
-    let visible = |b: &u8| b.is_ascii_graphic() || !b.is_ascii();
-    if target.is_empty() || !target.iter().all(visible) {
+    let is_visible = |visible: bool, b: &u8| visible & (b.is_ascii_graphic() | !b.is_ascii());
+    if target.is_empty() || !target.iter().fold(true, is_visible) {
         return Err("the target holds a control character");
     }
     if target.contains(&b'#') {
@@ -96,14 +98,16 @@ pub(super) fn field(line: &[u8]) -> Result<(&[u8], &[u8]), &'static str> {
     if line.starts_with(b" ") || line.starts_with(b"\t") {
         return Err("a header field is folded over two lines");
     }
-    let Some(colon) = line.iter().position(|b| *b == b':') else {
+    let Some(colon) = memchr(b':', line) else {
         return Err("a header field has no colon");
     };
     let (name, value) = (&line[..colon], &line[colon + 1..]);
     if !is_token(name) {
         return Err("a header field's name is not a token");
     }
-    if !value.iter().all(|b| *b == b'\t' || !b.is_ascii_control()) {
+    // Of all bytes and not up to the first that is none, which is many at a time.
+    let is_text = |text: bool, b: &u8| text & (*b == b'\t' || !b.is_ascii_control());
+    if !value.iter().fold(true, is_text) {
         return Err("a header field's value holds a control character");
     }
     Ok((name, value.trim_ascii()))
@@ -121,6 +125,22 @@ fn decimal(value: &[u8]) -> Option<u64> {
 
 /// Whether it is a token, as methods and names of fields are (RFC 9110 §5.6.2).
 pub fn is_token(bytes: &[u8]) -> bool {
-    let is_of_one = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
-    !bytes.is_empty() && bytes.iter().all(is_of_one)
+    !bytes.is_empty() && bytes.iter().all(|byte| OF_TOKENS[usize::from(*byte)])
 }
+
+/// By byte: whether tokens consist of it.
+static OF_TOKENS: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let others = b"!#$%&'*+-.^_`|~";
+    let mut at = 0;
+    while at < others.len() {
+        table[others[at] as usize] = true;
+        at += 1;
+    }
+    table
+};

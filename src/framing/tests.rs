@@ -24,6 +24,16 @@ fn is_accepted(bytes: &[u8]) -> bool {
 }
 
 #[test]
+fn a_token_is_what_is_visible_and_no_delimiter() {
+    assert!(!is_token(b""));
+    for byte in 0..=u8::MAX {
+        // RFC 9110 §5.6.2, which says it both ways.
+        let expected = byte.is_ascii_graphic() && !br#"(),/:;<=>?@[\]{}""#.contains(&byte);
+        assert_eq!(is_token(&[b'a', byte]), expected, "{byte}");
+    }
+}
+
+#[test]
 fn plain_requests_are_accepted_one_after_the_other() {
     for good in [
         post("", ""),

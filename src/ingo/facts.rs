@@ -151,8 +151,7 @@ impl Facts {
                 first(&mut self.transaction_id, json);
             }
             (b"time", Place::Top) => {
-                let seconds = scalar(json).and_then(|text| text.parse().ok());
-                let time = seconds.and_then(|s| Duration::try_from_secs_f64(s).ok());
+                let time = number(json).and_then(|s| Duration::try_from_secs_f64(s).ok());
                 // Ingo holds no call for longer than a minute: what says so is no time.
                 self.time = time.filter(|time| *time <= LONGEST_TIME);
             }
@@ -199,6 +198,14 @@ fn scalar(json: &str) -> Option<String> {
             _ => Some(json.chars().take(MAX_FACT_CHARS).collect()),
         },
         _ => None,
+    }
+}
+
+/// A number, or a string that holds one.
+fn number(json: &str) -> Option<f64> {
+    match text(json) {
+        Some(text) => text.parse().ok(),
+        None => json.parse().ok(),
     }
 }
 

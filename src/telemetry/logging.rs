@@ -19,28 +19,24 @@ use tracing::{
     Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
 };
-use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_log::NormalizeEvent as _;
 use tracing_subscriber::{
     EnvFilter, Layer, Registry,
     filter::{FilterExt as _, filter_fn},
-    fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
-    layer::SubscriberExt as _,
-    registry::LookupSpan,
+    layer::{Context, SubscriberExt as _},
     reload,
 };
 
-use super::batched::Batched;
-use super::limiter::{LEFT_OUT, LeftOut, Limiter, Limiting, left_out_before};
+use super::{
+    limiter::{LEFT_OUT, LeftOut, Limiter, Limiting, left_out_before},
+    lines::{Lines, Writing},
+};
 use crate::{config::LogFormat, moment::rfc3339};
 
 /// Modules of this program; everything else is foreign and capped.
 const OWN: &str = "ingo_signing_proxy";
 
-/// Lines that wait to be written; more are dropped. At most about 8 MiB.
-const WAITING_LINES: usize = 8192;
-
-static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
+static LINES: OnceLock<Lines> = OnceLock::new();
 /// The levels in use, and how they are set anew.
 static LEVELS: OnceLock<Levels> = OnceLock::new();
 static LIMITER: LazyLock<Limiter> = LazyLock::new(Limiter::default);
@@ -103,28 +99,52 @@ fn filter(directives: &str) -> Option<EnvFilter> {
         .ok()
 }
 
-/// Log lines dropped since the start, because standard output was not read fast enough.
+/// Log lines dropped since the start, because standard output was not read fast enough or could not be written to.
 pub fn dropped_lines() -> usize {
-    DROPPED.get().map_or(0, ErrorCounter::dropped_lines)
+    LINES.get().map_or(0, Lines::dropped)
 }
 
 /// Writes what is still waiting when dropped.
 #[derive(Debug)]
 pub struct Logging {
-    _flushed_on_drop: WorkerGuard,
+    _written_on_drop: Writing,
 }
+
+/// Why nothing is logged.
+#[derive(Debug)]
+pub enum LoggingError {
+    /// `RUST_LOG` is no list of EnvFilter directives.
+    Levels,
+    /// The system refused the thread that writes.
+    Thread(io::Error),
+}
+
+impl fmt::Display for LoggingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Levels => f.write_str(
+                "RUST_LOG cannot be read; write levels such as info or ingo_signing_proxy=debug",
+            ),
+            Self::Thread(error) => write!(
+                f,
+                "the system refused the thread that writes log lines: {error}; raise the limit on threads (ulimit -u, TasksMax, pids.max)"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for LoggingError {}
 
 /// Starts logging for the whole process, at `level` where `RUST_LOG` says nothing.
 ///
 /// # Errors
-/// A message for people where `RUST_LOG` cannot be read as EnvFilter directives.
-pub fn start(format: Option<LogFormat>, level: &'static str) -> Result<Logging, String> {
+/// [`LoggingError`].
+pub fn start(format: Option<LogFormat>, level: &'static str) -> Result<Logging, LoggingError> {
     let at_start = match std::env::var("RUST_LOG") {
         Ok(directives) if !directives.is_empty() => directives,
         _ => level.to_owned(),
     };
-    let levels = filter(&at_start)
-        .ok_or("RUST_LOG cannot be read; write levels such as info or ingo_signing_proxy=debug")?;
+    let levels = filter(&at_start).ok_or(LoggingError::Levels)?;
     let terminal = io::stdout().is_terminal();
     let pretty = match format {
         Some(format) => format == LogFormat::Pretty,
@@ -135,18 +155,14 @@ pub fn start(format: Option<LogFormat>, level: &'static str) -> Result<Logging, 
         limiter: &LIMITER,
         lines_tell: !pretty,
     });
-    let (writer, guard) = NonBlockingBuilder::default()
-        .buffered_lines_limit(WAITING_LINES)
-        .lossy(true)
-        .thread_name("log")
-        .finish(Batched::to(io::stdout()));
-    // Where it is set already, so is the subscriber below, and this writer is not used.
-    let _already_set = DROPPED.set(writer.error_counter());
-    let layer = tracing_subscriber::fmt::layer().with_writer(writer);
+    let (lines, writing) = Lines::to(io::stdout()).map_err(LoggingError::Thread)?;
+    // Where it is set already, so is the subscriber below, and these are not used.
+    let _already_set = LINES.set(lines.clone());
     let layer = if pretty {
+        let layer = tracing_subscriber::fmt::layer().with_writer(move || lines.clone());
         layer.compact().with_ansi(terminal).boxed()
     } else {
-        layer.event_format(JsonLines).boxed()
+        Json(lines).boxed()
     };
     let subscriber = tracing_subscriber::registry().with(layer.with_filter(filter));
     if tracing::subscriber::set_global_default(subscriber).is_ok() {
@@ -157,7 +173,7 @@ pub fn start(format: Option<LogFormat>, level: &'static str) -> Result<Logging, 
             .init();
     }
     Ok(Logging {
-        _flushed_on_drop: guard,
+        _written_on_drop: writing,
     })
 }
 
@@ -166,19 +182,10 @@ fn is_within_cap(metadata: &Metadata<'_>) -> bool {
 }
 
 /// One JSON object a line: `time`, `level`, `target`, `message`, then the event's own fields.
-struct JsonLines;
+struct Json(Lines);
 
-impl<S, N> FormatEvent<S, N> for JsonLines
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(
-        &self,
-        _context: &FmtContext<'_, S, N>,
-        mut writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
+impl<S: Subscriber> Layer<S> for Json {
+    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
         let mut line = Line(Vec::with_capacity(USUAL_LINE));
         line.begin("time");
         line.moment(SystemTime::now());
@@ -192,7 +199,7 @@ where
             line.put("left_out", &count);
         }
         line.0.extend_from_slice(b"}\n");
-        writer.write_str(std::str::from_utf8(&line.0).map_err(|_| fmt::Error)?)
+        self.0.put(&line.0);
     }
 }
 
@@ -215,9 +222,8 @@ impl fmt::Write for Line {
 impl Line {
     /// Begins a member. Names are identifiers of the code: none needs escaping.
     fn begin(&mut self, name: &str) {
-        let before = if self.0.is_empty() { b'{' } else { b',' };
-        self.0.push(before);
-        self.0.push(b'"');
+        let before = if self.0.is_empty() { b"{\"" } else { b",\"" };
+        self.0.extend_from_slice(before);
         self.0.extend_from_slice(name.as_bytes());
         self.0.extend_from_slice(b"\":");
     }
@@ -246,18 +252,13 @@ impl Line {
             self.0.extend_from_slice(text.as_bytes());
         });
         self.0.push(b'.');
-        self.digits::<6>(since.subsec_micros().into());
+        self.digits::<6>(since.subsec_micros());
         self.0.extend_from_slice(b"Z\"");
     }
 
     /// The last `N` digits of a number.
-    fn digits<const N: usize>(&mut self, mut number: u64) {
-        let mut digits = [b'0'; N];
-        for digit in digits.iter_mut().rev() {
-            *digit = b'0' + (number % 10) as u8;
-            number /= 10;
-        }
-        self.0.extend_from_slice(&digits);
+    fn digits<const N: usize>(&mut self, number: u32) {
+        self.0.extend_from_slice(&digits::<N>(number));
     }
 
     /// A duration in seconds, to the last nanosecond that it has.
@@ -265,20 +266,13 @@ impl Line {
         let (seconds, rest) = (nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000);
         match seconds {
             // As of nearly all: the machinery of `write!` costs more than the rest of this.
-            0..=9 => self.0.push(b'0' + seconds as u8),
-            _ => drop(write!(self, "{seconds}")),
+            0..=9 => self.0.extend_from_slice(&[b'0' + seconds as u8, b'.']),
+            _ => drop(write!(self, "{seconds}.")),
         }
-        self.0.push(b'.');
-        self.digits::<9>(rest);
+        let digits = digits::<9>(rest as u32);
         // One digit stays behind the point.
-        let zeros = self
-            .0
-            .iter()
-            .rev()
-            .take(8)
-            .take_while(|d| **d == b'0')
-            .count();
-        self.0.truncate(self.0.len() - zeros);
+        let kept = digits.iter().rposition(|digit| *digit != b'0');
+        self.0.extend_from_slice(&digits[..=kept.unwrap_or(0)]);
     }
 
     fn text(&mut self, field: &Field, write: impl FnOnce(&mut Escaped<'_>) -> fmt::Result) {
@@ -296,6 +290,16 @@ impl Line {
             self.put(field.name(), value);
         }
     }
+}
+
+/// The last `N` digits of a number, as text.
+fn digits<const N: usize>(mut number: u32) -> [u8; N] {
+    let mut digits = [b'0'; N];
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
+    digits
 }
 
 /// The origin of what comes over from `log` was told as our own fields already.
@@ -339,7 +343,9 @@ struct Escaped<'l>(&'l mut Vec<u8>);
 
 impl fmt::Write for Escaped<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        if text.bytes().all(|b| b >= b' ' && b != b'"' && b != b'\\') {
+        // Of all bytes and not up to the first, which is many at a time.
+        let stands_for_itself = |all: bool, b: u8| all & (b >= b' ') & (b != b'"') & (b != b'\\');
+        if text.bytes().fold(true, stands_for_itself) {
             self.0.extend_from_slice(text.as_bytes());
         } else {
             let quoted = serde_json::to_string(text).map_err(|_| fmt::Error)?;

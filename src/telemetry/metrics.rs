@@ -277,7 +277,7 @@ impl Metrics {
             ),
             dropped_lines: register.counter(
                 "log_lines_dropped_total",
-                "Log lines dropped because standard output was not read fast enough.",
+                "Log lines dropped because standard output was not read fast enough or could not be written to.",
             ),
             dropped_spans: register.counter(
                 "spans_dropped_total",

@@ -3,10 +3,10 @@
 //! Label values and field names are public API (docs/observability.md). No label comes from a request's text, and nothing
 //! here is given a secret, a signature or a body.
 
-mod batched;
 mod family;
 mod intervals;
 mod limiter;
+mod lines;
 pub mod logging;
 mod metrics;
 mod phases;

@@ -136,9 +136,10 @@ impl Trail {
         metrics.observe(self, ending);
         let watch = &self.progress.stopwatch;
         let seconds = |phase| watch.spent(phase).map(|d| d.as_secs_f64());
+        let mut exchange_id = Uuid::encode_buffer();
         tracing::info!(
             target: "ingo_signing_proxy::access",
-            exchange_id = %self.exchange_id.as_hyphenated(),
+            exchange_id = &*self.exchange_id.as_hyphenated().encode_lower(&mut exchange_id),
             trace_id = self.trace_id().map(tracing::field::display),
             route = self.route.map_or("none", Route::name),
             tenant = TENANT,

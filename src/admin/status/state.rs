@@ -103,7 +103,7 @@ pub(super) fn warnings(proxy: &Proxy, now: SystemTime) -> Vec<String> {
     let dropped = logging::dropped_lines() as u64;
     if dropped > 0 {
         lines.push(format!(
-            "{} dropped because standard output was not read fast enough",
+            "{} dropped because standard output was not read fast enough or could not be written to",
             counted(dropped, "log line was", "log lines were")
         ));
     }
