@@ -21,7 +21,7 @@ mod session;
 mod traced;
 mod validate;
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -224,9 +224,9 @@ impl Proxy {
         let mut keyed = self.key(admitted, validated, trail).await;
         let gone = Gone::default();
         let patience = Patience::until(deadline, &gone);
-        let attempts = self.attempts(&mut keyed, &mut turn, &patience, trail);
         // Boxed, because it is large and would be moved from hand to hand otherwise.
-        let received = patience::watched(session, &gone, Box::pin(attempts)).await?;
+        let attempts = boxed(|| self.attempts(&mut keyed, &mut turn, &patience, trail));
+        let received = patience::watched(session, &gone, attempts).await?;
         self.note_life_of_url(&keyed, &received, trail);
         trail.diagnosis = received.diagnosis;
         if let Some(finding) = trail.diagnosis {
@@ -304,6 +304,11 @@ impl Proxy {
             held: None,
         }
     }
+}
+
+/// A future that is made in its box. One that is moved into it is copied with all its room, which holds next to nothing yet.
+fn boxed<F>(make: impl FnOnce() -> F) -> Pin<Box<F>> {
+    Box::into_pin(Box::write(Box::new_uninit(), make()))
 }
 
 /// A fault of ours.

@@ -1,7 +1,7 @@
 //! The exchange's outer side: Pingora hands over a session; a head is read, the stages run, the answer is written, the
 //! connection kept or closed.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration, time::Instant};
+use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration, time::Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -23,7 +23,7 @@ use tokio::{
     time::{timeout, timeout_at},
 };
 
-use super::{Current, Proxy, Rejection, Reply, body::overloaded, broken, respond};
+use super::{Current, Proxy, Rejection, Reply, body::overloaded, boxed, broken, respond};
 use crate::{
     framing,
     lifecycle::Stage,
@@ -84,7 +84,7 @@ impl HttpServerApp for ProxyApp {
                 // What the stages share is counters and gauges, whole after every step, and this exchange's own session
                 // and trail, of which only `written` and times are read again.
                 // Boxed, because it is large and would be moved from hand to hand otherwise.
-                let stages = AssertUnwindSafe(Box::pin(proxy.exchange(&mut session, &mut trail)));
+                let stages = AssertUnwindSafe(boxed(|| proxy.exchange(&mut session, &mut trail)));
                 stages.catch_unwind().await.unwrap_or_else(|_panic| {
                     proxy.metrics.panicked();
                     Err(broken(&trail))
@@ -105,7 +105,7 @@ impl HttpServerApp for ProxyApp {
         // Nothing is left to answer with here; the connection is closed. Boxed, so that a connection that idles does not hold room
         // for an answer; and the session, because each future that takes it holds it twice.
         let session = Box::new(session);
-        let replied = AssertUnwindSafe(Box::pin(proxy.reply(session, reply, now, &mut trail)));
+        let replied = AssertUnwindSafe(boxed(|| proxy.reply(session, reply, now, &mut trail)));
         replied.catch_unwind().await.unwrap_or_else(|_panic| {
             proxy.metrics.panicked();
             None
@@ -245,11 +245,11 @@ impl Proxy {
             Outcome::Rejected | Outcome::Failed | Outcome::Aborted => REFUSAL_DEADLINE,
         };
         let is_answered = ending.outcome == Outcome::Answered;
-        let writing = async {
+        let writing = pin!(async {
             let mut way = Way::of(session, is_answered).await?;
             way.write(&head, body).await?;
             Some(way)
-        };
+        });
         let written = timeout_at((now + allowed).into(), writing).await;
         let written = written.ok().flatten();
         if written.is_none() {

@@ -318,10 +318,7 @@ mod tests {
     fn what_a_rush_took_is_given_back_while_lines_go_on() {
         let stage = Stage::set();
         let rush = vec![b'\n'; MOST_WAITING];
-        let room = || {
-            let room = stage.lines.0.lock().lines.capacity();
-            room
-        };
+        let room = || stage.lines.0.lock().lines.capacity();
         // Written in turns by two buffers.
         for lines in [&rush[..], b"two\n", b"three\n", b"four\n"] {
             stage.lines.put(lines);

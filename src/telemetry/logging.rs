@@ -192,8 +192,8 @@ impl<S: Subscriber> Layer<S> for Json {
         // What comes over from `log` carries its origin apart from the event's own metadata.
         let over_from_log = event.normalized_metadata();
         let metadata = over_from_log.as_ref().unwrap_or_else(|| event.metadata());
-        line.put("level", metadata.level().as_str());
-        line.put("target", metadata.target());
+        line.word("level", metadata.level().as_str());
+        line.word("target", metadata.target());
         event.record(&mut line);
         if let Some(count) = left_out_before() {
             line.put("left_out", &count);
@@ -226,6 +226,14 @@ impl Line {
         self.0.extend_from_slice(before);
         self.0.extend_from_slice(name.as_bytes());
         self.0.extend_from_slice(b"\":");
+    }
+
+    /// An identifier of the code: none needs escaping.
+    fn word(&mut self, name: &str, word: &str) {
+        self.begin(name);
+        self.0.push(b'"');
+        self.0.extend_from_slice(word.as_bytes());
+        self.0.push(b'"');
     }
 
     fn put<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) {
