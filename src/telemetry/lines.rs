@@ -103,7 +103,7 @@ impl Shared {
             if over {
                 break;
             }
-            // What a rush took is given back once it is over.
+            // And where lines go on, but fewer.
             let written = lines.len();
             lines.clear();
             lines.shrink_to(KEPT.max(2 * written));
@@ -118,6 +118,9 @@ impl Shared {
         let mut waiting = self.lock();
         while waiting.lines.is_empty() && !waiting.over {
             waiting.idle = true;
+            // What a rush took is given back, also where no line follows it.
+            waiting.lines.shrink_to(KEPT);
+            lines.shrink_to(KEPT);
             let woken = self.changed.wait(waiting);
             waiting = woken.unwrap_or_else(PoisonError::into_inner);
         }
@@ -312,6 +315,24 @@ mod tests {
         drop(stage.writing);
         stage.lines.put(b"late\n");
         assert_eq!(stage.lines.dropped(), 1);
+    }
+
+    #[test]
+    fn what_a_rush_took_is_given_back_when_it_is_over() {
+        let stage = Stage::set();
+        let rush = vec![b'\n'; MOST_WAITING];
+        for _ in at_once(&rush) {
+            stage.may.send(()).expect("taken later");
+        }
+        stage.lines.put(b"first\n");
+        assert_eq!(stage.begun.recv_timeout(PATIENCE), Ok(6));
+        stage.lines.put(&rush);
+        stage.may.send(()).expect("taken later");
+        let waiting = || stage.lines.0.lock();
+        while !waiting().idle {
+            thread::yield_now();
+        }
+        assert!(waiting().lines.capacity() <= KEPT);
     }
 
     #[test]
