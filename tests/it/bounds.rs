@@ -218,7 +218,7 @@ fn memory_is_bounded_whatever_callers_send() {
 #[test]
 fn memory_that_a_rush_took_is_given_back_in_the_silence_after_it() {
     const MIB: usize = 1_048_576;
-    const CALLERS: usize = 24;
+    const CALLERS: usize = 12;
     /// Connections to Ingo are closed after 30 s, which would be asking as well.
     const SOON: Duration = Duration::from_secs(20);
     let gate = Gate::closed();
