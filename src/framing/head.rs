@@ -52,7 +52,8 @@ fn request_line(line: &[u8]) -> Result<(Target, bool), &'static str> {
     if !is_token(method) {
         return Err("the method is not a token");
     }
-    // Beyond ASCII is no URI (RFC 3986), but common in queries, and passed on as it came.
+    // Beyond ASCII is no URI (RFC 3986), but common in queries, and passed on as it came. Asked of all bytes and not up to the first that
+    // is not so, here and of values: of many at a time.
     let is_visible = |visible: bool, b: &u8| visible & (b.is_ascii_graphic() | !b.is_ascii());
     if target.is_empty() || !target.iter().fold(true, is_visible) {
         return Err("the target holds a control character");
@@ -105,7 +106,6 @@ pub(super) fn field(line: &[u8]) -> Result<(&[u8], &[u8]), &'static str> {
     if !is_token(name) {
         return Err("a header field's name is not a token");
     }
-    // Of all bytes and not up to the first that is none, which is many at a time.
     let is_text = |text: bool, b: &u8| text & (*b == b'\t' || !b.is_ascii_control());
     if !value.iter().fold(true, is_text) {
         return Err("a header field's value holds a control character");

@@ -7,12 +7,13 @@ use std::{
     fmt,
     io::{self, Write},
     iter, mem,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     thread,
     time::Duration,
 };
 
 use memchr::{memchr, memrchr};
+use parking_lot::{Condvar, Mutex};
 
 /// After each write, lines are let come together for so long: nobody reads faster, and at 10,000 exchanges a second it makes 50 of
 /// them one.
@@ -67,7 +68,7 @@ impl Lines {
 
     /// Takes a line, or several, unless too many wait already.
     pub(super) fn put(&self, line: &[u8]) {
-        let mut waiting = self.0.lock();
+        let mut waiting = self.0.waiting.lock();
         if waiting.ended || waiting.lines.len() + line.len() > MOST_WAITING {
             waiting.dropped += 1;
             return;
@@ -81,15 +82,11 @@ impl Lines {
 
     /// Lines that nobody took, since the start.
     pub(super) fn dropped(&self) -> usize {
-        self.0.lock().dropped
+        self.0.waiting.lock().dropped
     }
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn write(&self, mut to: impl Write) {
         let mut lines = Vec::new();
         loop {
@@ -97,7 +94,7 @@ impl Shared {
             for some in at_once(&lines) {
                 if to.write_all(some).and_then(|()| to.flush()).is_err() {
                     // Not told on standard error, which is mostly the same.
-                    self.lock().dropped += some.iter().filter(|b| **b == b'\n').count();
+                    self.waiting.lock().dropped += some.iter().filter(|b| **b == b'\n').count();
                 }
             }
             if over {
@@ -109,20 +106,19 @@ impl Shared {
             lines.shrink_to(KEPT.max(2 * written));
             thread::sleep(GATHER);
         }
-        self.lock().ended = true;
+        self.waiting.lock().ended = true;
         self.changed.notify_all();
     }
 
     /// Waits for lines and takes all of them for `lines`, which is empty. Whether they are the last.
     fn take(&self, lines: &mut Vec<u8>) -> bool {
-        let mut waiting = self.lock();
+        let mut waiting = self.waiting.lock();
         while waiting.lines.is_empty() && !waiting.over {
             waiting.idle = true;
             // What a rush took is given back, also where no line follows it.
             waiting.lines.shrink_to(KEPT);
             lines.shrink_to(KEPT);
-            let woken = self.changed.wait(waiting);
-            waiting = woken.unwrap_or_else(PoisonError::into_inner);
+            self.changed.wait(&mut waiting);
         }
         waiting.idle = false;
         mem::swap(&mut waiting.lines, lines);
@@ -144,12 +140,12 @@ fn at_once(mut lines: &[u8]) -> impl Iterator<Item = &[u8]> {
 impl Drop for Writing {
     fn drop(&mut self) {
         let shared = &self.0.0;
-        let mut waiting = shared.lock();
+        let mut waiting = shared.waiting.lock();
         waiting.over = true;
         shared.changed.notify_all();
-        let ended = (shared.changed).wait_timeout_while(waiting, LAST_LINES, |w| !w.ended);
-        // Who does not read them by now has stopped to, and is not waited for.
-        drop(ended);
+        // Who does not read them by then has stopped to, and is not waited for.
+        let still_writes = |waiting: &mut Waiting| !waiting.ended;
+        (shared.changed).wait_while_for(&mut waiting, still_writes, LAST_LINES);
     }
 }
 
@@ -192,7 +188,7 @@ mod tests {
         fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
             self.begun.send(lines.len()).expect("the test waits");
             self.may.recv().map_err(io::Error::other)?;
-            self.read.lock().expect("whole").extend_from_slice(lines);
+            self.read.lock().extend_from_slice(lines);
             Ok(lines.len())
         }
 
@@ -220,7 +216,7 @@ mod tests {
             })
             .expect("a thread");
             // From here on a line has to wake it.
-            while !lines.0.lock().idle {
+            while !lines.0.waiting.lock().idle {
                 thread::yield_now();
             }
             Self {
@@ -245,7 +241,7 @@ mod tests {
         assert_eq!(stage.begun.recv_timeout(PATIENCE), Ok(10));
         stage.may.send(()).expect("it waits");
         drop(stage.writing);
-        assert_eq!(*stage.read.lock().expect("whole"), b"one\ntwo\nthree\n");
+        assert_eq!(*stage.read.lock(), b"one\ntwo\nthree\n");
         assert_eq!(stage.lines.dropped(), 0);
     }
 
@@ -266,7 +262,7 @@ mod tests {
         }
         drop(stage.writing);
         assert_eq!(stage.lines.dropped(), 5);
-        let read = stage.read.lock().expect("whole");
+        let read = stage.read.lock();
         assert_eq!(read.len(), 6 + MOST_WAITING);
     }
 
@@ -291,7 +287,7 @@ mod tests {
         assert_eq!(stage.begun.recv_timeout(PATIENCE), Ok(4));
         stage.lines.put(b"last\n");
         drop(stage.writing);
-        assert_eq!(*stage.read.lock().expect("whole"), b"one\nlast\n");
+        assert_eq!(*stage.read.lock(), b"one\nlast\n");
     }
 
     #[test]
@@ -306,7 +302,7 @@ mod tests {
             tell.send(()).expect("the test waits");
         });
         assert_eq!(ended.recv_timeout(PATIENCE), Ok(()));
-        assert!(stage.read.lock().expect("whole").is_empty());
+        assert!(stage.read.lock().is_empty());
     }
 
     #[test]
@@ -328,7 +324,7 @@ mod tests {
         assert_eq!(stage.begun.recv_timeout(PATIENCE), Ok(6));
         stage.lines.put(&rush);
         stage.may.send(()).expect("taken later");
-        let waiting = || stage.lines.0.lock();
+        let waiting = || stage.lines.0.waiting.lock();
         while !waiting().idle {
             thread::yield_now();
         }
@@ -339,7 +335,7 @@ mod tests {
     fn what_a_rush_took_is_given_back_while_lines_go_on() {
         let stage = Stage::set();
         let rush = vec![b'\n'; MOST_WAITING];
-        let room = || stage.lines.0.lock().lines.capacity();
+        let room = || stage.lines.0.waiting.lock().lines.capacity();
         // Written in turns by two buffers.
         for lines in [&rush[..], b"two\n", b"three\n", b"four\n"] {
             stage.lines.put(lines);

@@ -260,13 +260,9 @@ impl Line {
             self.0.extend_from_slice(text.as_bytes());
         });
         self.0.push(b'.');
-        self.digits::<6>(since.subsec_micros());
+        self.0
+            .extend_from_slice(&digits::<6>(since.subsec_micros()));
         self.0.extend_from_slice(b"Z\"");
-    }
-
-    /// The last `N` digits of a number.
-    fn digits<const N: usize>(&mut self, number: u32) {
-        self.0.extend_from_slice(&digits::<N>(number));
     }
 
     /// A duration in seconds, to the last nanosecond that it has.

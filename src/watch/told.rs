@@ -312,6 +312,12 @@ mod tests {
             self.directory.path().join(name)
         }
 
+        /// The file, about to be written at its end.
+        fn append(&self, name: &str) -> File {
+            let opened = File::options().append(true).open(self.path(name));
+            opened.expect("open")
+        }
+
         fn is_written(&self, name: &str) -> bool {
             self.told.is_written(&self.path(name))
         }
@@ -321,10 +327,7 @@ mod tests {
     fn who_writes_is_known_from_the_first_byte_until_the_close() {
         let mut stage = Stage::with(&["secret"]);
         assert!(!stage.told.hear());
-        let mut writer = File::options()
-            .append(true)
-            .open(stage.path("secret"))
-            .expect("open");
+        let mut writer = stage.append("secret");
         writer.write_all(b"half").expect("written");
         assert!(stage.told.hear());
         assert!(stage.is_written("secret"));
@@ -338,10 +341,7 @@ mod tests {
         // Whether the new one is watched by then.
         for renewed in [false, true] {
             let mut stage = Stage::with(&["secret"]);
-            let mut former = File::options()
-                .append(true)
-                .open(stage.path("secret"))
-                .expect("open");
+            let mut former = stage.append("secret");
             former.write_all(b"half").expect("written");
             assert!(stage.told.hear());
             fs::remove_file(stage.path("secret")).expect("removed");
@@ -376,10 +376,7 @@ mod tests {
         stage.told.watch();
         stage.told.hear();
         for name in ["next", "secret"] {
-            let mut writer = File::options()
-                .append(true)
-                .open(stage.path(name))
-                .expect("open");
+            let mut writer = stage.append(name);
             writer.write_all(b"half").expect("written");
             assert!(stage.told.hear(), "{name}");
             assert!(stage.is_written(name), "{name}");
