@@ -2,9 +2,12 @@
 
 use std::sync::OnceLock;
 
+use parking_lot::Mutex;
 use prometheus::{
-    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, local::LocalHistogram,
 };
+use thread_local::ThreadLocal;
 
 /// A vector's children, made when first used and then found by index.
 #[derive(Debug)]
@@ -28,6 +31,65 @@ impl<V, T: Clone> Cells<V, T> {
     /// The child at `index`, where it was used already.
     pub(super) fn made(&self, index: usize) -> Option<&T> {
         self.cells[index].get()
+    }
+}
+
+/// Histograms that each thread counts in by itself until somebody reads them: an exchange is a dozen observations, each of which
+/// would be four locked instructions in a place where all threads meet.
+#[derive(Debug)]
+pub(super) struct Histograms {
+    shared: Cells<HistogramVec, Histogram>,
+    /// What threads observed since they were last gathered, by index.
+    own: ThreadLocal<Mutex<Box<[Option<LocalHistogram>]>>>,
+}
+
+impl Histograms {
+    fn new(vector: HistogramVec, size: usize) -> Self {
+        let shared = Cells::new(vector, size);
+        let own = ThreadLocal::new();
+        Self { shared, own }
+    }
+
+    /// The child at `index`, of the `labels`, is there from now on, also where nothing was observed.
+    pub(super) fn make<const N: usize>(&self, index: usize, labels: [&str; N]) -> &Histogram {
+        self.shared.at(index, |v| v.with_label_values(&labels))
+    }
+
+    /// Observes `value` in the child at `index`, which is that of `labels`.
+    pub(super) fn observe<const N: usize>(
+        &self,
+        index: usize,
+        labels: [&'static str; N],
+        value: f64,
+    ) {
+        self.observe_each([(index, labels, value)]);
+    }
+
+    /// Observes in several children.
+    pub(super) fn observe_each<const N: usize>(
+        &self,
+        each: impl IntoIterator<Item = (usize, [&'static str; N], f64)>,
+    ) {
+        let size = self.shared.cells.len();
+        let own = self.own.get_or(|| Mutex::new(vec![None; size].into()));
+        let mut own = own.lock();
+        for (index, labels, value) in each {
+            own[index]
+                .get_or_insert_with(|| self.make(index, labels).local())
+                .observe(value);
+        }
+    }
+
+    /// Has everything that threads observed so far in the shared children, which are read.
+    pub(super) fn gather(&self) {
+        for own in &self.own {
+            own.lock().iter().flatten().for_each(LocalHistogram::flush);
+        }
+    }
+
+    /// What was observed in the child at `index` until it was last gathered; nothing where it was not used.
+    pub(super) fn made(&self, index: usize) -> Option<&Histogram> {
+        self.shared.made(index)
     }
 }
 
@@ -90,10 +152,40 @@ impl Registering<'_> {
         help: &str,
         labels: &[&str],
         buckets: &[f64],
-    ) -> HistogramVec {
+        size: usize,
+    ) -> Histograms {
         let options = HistogramOpts::new(prefixed(name), help).buckets(buckets.to_vec());
         let made = HistogramVec::new(options, labels).expect(VALID);
         self.0.register(Box::new(made.clone())).expect(VALID);
-        made
+        Histograms::new(made, size)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn what_threads_observe_is_all_there_when_it_is_gathered_also_of_those_that_ended() {
+        let histograms = Registering(&Registry::new()).histograms("x", "x", &["of"], &[1.0], 2);
+        let counted = || {
+            histograms.gather();
+            histograms.made(1).map(Histogram::get_sample_count)
+        };
+        assert_eq!(counted(), None);
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..100).for_each(|_| histograms.observe(1, ["b"], 0.5)));
+            }
+        });
+        assert_eq!(counted(), Some(400));
+        histograms.observe_each([(1, ["b"], 0.5), (0, ["a"], 2.0), (1, ["b"], 3.0)]);
+        assert_eq!(counted(), Some(402));
+        assert_eq!(counted(), Some(402), "once each");
+        let sum = histograms.made(1).map(Histogram::get_sample_sum);
+        assert_eq!(sum, Some(203.5));
+        assert_eq!(histograms.made(0).map(Histogram::get_sample_count), Some(1));
     }
 }

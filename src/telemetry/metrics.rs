@@ -8,14 +8,13 @@ use std::{collections::HashMap, time::Duration};
 use parking_lot::{Mutex, RwLock};
 
 use prometheus::{
-    Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
-    process_collector::ProcessCollector,
+    IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, process_collector::ProcessCollector,
 };
 
 pub use self::readings::{End, Ends, Spreads, Tally};
 use super::{
     Ending, Outcome, Phase, TENANT, Trail,
-    family::{Cells, Registering, VALID},
+    family::{Cells, Histograms, Registering, VALID},
     problems::Problems,
 };
 use crate::{
@@ -41,14 +40,14 @@ const ATTEMPT_RESULTS: [&str; 2] = ["answered", "failed"];
 pub struct Metrics {
     registry: Registry,
     exchanges: Cells<IntCounterVec, IntCounter>,
-    durations: Cells<HistogramVec, Histogram>,
-    phases: Vec<Histogram>,
-    overhead: Cells<HistogramVec, Histogram>,
+    durations: Histograms,
+    phases: Histograms,
+    overhead: Histograms,
     responses: IntCounterVec,
     /// Its children by route and status: too many to keep a cell for each.
     responses_known: RwLock<HashMap<(Route, u16), IntCounter>>,
-    processing: Cells<HistogramVec, Histogram>,
-    url_life: Cells<HistogramVec, Histogram>,
+    processing: Histograms,
+    url_life: Histograms,
     diagnoses: Vec<IntCounter>,
     validation: Vec<IntCounter>,
     connections: IntGaugeVec,
@@ -104,7 +103,11 @@ impl Metrics {
             "Time spent in one phase of an exchange, in seconds.",
             &["phase"],
             &of_phases,
+            Phase::ALL.len(),
         );
+        for phase in Phase::ALL {
+            phases.make(*phase as usize, [phase.as_str()]);
+        }
         let build = register.gauges(
             "build_info",
             "Always 1; the labels say what runs.",
@@ -131,23 +134,19 @@ impl Metrics {
                 ),
                 ROUTES * Outcome::ALL.len() * STATUS_CLASSES.len(),
             ),
-            durations: Cells::new(
-                register.histograms(
+            durations: register.histograms(
                     "exchange_duration_seconds",
                     "Time from a request's head to the last byte of its answer, in seconds.",
                     &["route", "tenant", "outcome"],
                     &buckets.ingo,
-                ),
-                ROUTES * Outcome::ALL.len(),
+                    ROUTES * Outcome::ALL.len(),
             ),
-            overhead: Cells::new(
-                register.histograms(
+            overhead: register.histograms(
                     "overhead_seconds",
                     "What the proxy itself adds to an exchange: its time less all waiting for Ingo, for the caller, or on purpose, in seconds.",
                     &["route"],
                     &buckets.own,
-                ),
-                ROUTES,
+                    ROUTES,
             ),
             responses: register.counters(
                 "ingo_responses_total",
@@ -155,23 +154,19 @@ impl Metrics {
                 &["route", "ingo_status"],
             ),
             responses_known: RwLock::default(),
-            processing: Cells::new(
-                register.histograms(
+            processing: register.histograms(
                     "ingo_processing_seconds",
                     "The processing time that Ingo reports in an answer, in seconds.",
                     &["route"],
                     &buckets.ingo,
-                ),
-                ROUTES,
+                    ROUTES,
             ),
-            url_life: Cells::new(
-                register.histograms(
+            url_life: register.histograms(
                     "authorized_url_ttl_seconds",
                     "What is left of the life of an authorized_url when it is passed on, in seconds.",
                     &["route"],
                     &LIFE_BUCKETS,
-                ),
-                ROUTES,
+                    ROUTES,
             ),
             diagnoses: register.counter_of_each(
                 "diagnoses_total",
@@ -205,10 +200,7 @@ impl Metrics {
                     "What limits.inbound_connections is.",
                 ),
             ],
-            phases: Phase::ALL
-                .iter()
-                .map(|p| phases.with_label_values(&[p.as_str()]))
-                .collect(),
+            phases,
             attempts: Cells::new(
                 register.counters("attempts_total", "Attempts ended.", &["route", "result"]),
                 ROUTES * ATTEMPT_RESULTS.len(),
@@ -341,16 +333,14 @@ impl Metrics {
         counter.inc();
         if let Some(time) = facts.time {
             self.processing
-                .at(route as usize, |v| v.with_label_values(&[route.name()]))
-                .observe(time.as_secs_f64());
+                .observe(route as usize, [route.name()], time.as_secs_f64());
         }
     }
 
     /// Takes note of what is left of an `authorized_url` that is passed on.
     pub fn passes_on(&self, route: Route, left: Duration) {
         self.url_life
-            .at(route as usize, |v| v.with_label_values(&[route.name()]))
-            .observe(left.as_secs_f64());
+            .observe(route as usize, [route.name()], left.as_secs_f64());
     }
 
     /// Counts a field of a request that breaks a rule.
@@ -384,24 +374,39 @@ impl Metrics {
                 v.with_label_values(&[name, TENANT, ending.outcome.as_str(), STATUS_CLASSES[class]])
             })
             .inc();
+        let watch = &trail.progress.stopwatch;
+        let labels = [name, TENANT, ending.outcome.as_str()];
         self.durations
-            .at(cell, |v| {
-                v.with_label_values(&[name, TENANT, ending.outcome.as_str()])
-            })
-            .observe(trail.progress.stopwatch.total().as_secs_f64());
+            .observe(cell, labels, watch.total().as_secs_f64());
         self.overhead
-            .at(route, |v| v.with_label_values(&[name]))
-            .observe(trail.progress.stopwatch.own().as_secs_f64());
+            .observe(route, [name], watch.own().as_secs_f64());
         if let Some(finding) = trail.diagnosis {
             self.diagnoses[finding as usize].inc();
         }
-        for (phase, spent) in trail.progress.stopwatch.phases() {
-            self.phases[phase as usize].observe(spent.as_secs_f64());
-        }
+        self.phases.observe_each(
+            watch
+                .phases()
+                .map(|(phase, spent)| (phase as usize, [phase.as_str()], spent.as_secs_f64())),
+        );
         if let Some(code) = ending.problem {
             self.reject(code);
         }
         self.problems.note(trail, ending);
+    }
+
+    /// Has what each thread observed by itself in what is read.
+    fn gather(&self) {
+        let Self {
+            durations,
+            phases,
+            overhead,
+            processing,
+            url_life,
+            ..
+        } = self;
+        for histograms in [durations, phases, overhead, processing, url_life] {
+            histograms.gather();
+        }
     }
 
     /// Counts an answer of the proxy itself that belongs to no exchange, such as one to a connection over the limit.

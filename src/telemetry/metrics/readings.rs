@@ -9,7 +9,7 @@ use crate::{
     config::Buckets,
     ingo::Route,
     problem::Code,
-    telemetry::{Outcome, Problem, Spread},
+    telemetry::{Outcome, Phase, Problem, Spread},
 };
 
 /// The upper bounds of each kind of histogram.
@@ -184,6 +184,7 @@ impl Metrics {
 
     /// Where the time of exchanges went so far.
     pub fn spreads(&self) -> Spreads {
+        self.gather();
         let Bounds { own, ingo, phases } = &self.bounds;
         let mut overhead = Spread::empty(own);
         for route in 0..ROUTES {
@@ -200,8 +201,8 @@ impl Metrics {
             Some(spread)
         });
         Spreads {
-            phases: (self.phases.iter())
-                .map(|phase| Spread::of(phase, phases))
+            phases: (0..Phase::ALL.len())
+                .filter_map(|phase| Some(Spread::of(self.phases.made(phase)?, phases)))
                 .collect(),
             overhead,
             exchanges: exchanges.into(),
