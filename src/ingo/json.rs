@@ -11,6 +11,7 @@ use std::{borrow::Cow, fmt};
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+pub use self::skim::is_plain;
 use self::skim::skim;
 
 /// A body that is not JSON (RFC 8259).

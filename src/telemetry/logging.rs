@@ -31,7 +31,7 @@ use super::{
     limiter::{LEFT_OUT, LeftOut, Limiter, Limiting, left_out_before},
     lines::{Lines, Writing},
 };
-use crate::{config::LogFormat, moment::rfc3339};
+use crate::{config::LogFormat, ingo::json, moment::rfc3339};
 
 /// Modules of this program; everything else is foreign and capped.
 const OWN: &str = "ingo_signing_proxy";
@@ -265,8 +265,10 @@ impl Line {
         self.0.extend_from_slice(b"Z\"");
     }
 
-    /// A duration in seconds, to the last nanosecond that it has.
-    fn nanoseconds(&mut self, nanoseconds: u64) {
+    /// A duration of less than [`LONGEST_EXACT`], to the last nanosecond that it has.
+    fn seconds(&mut self, seconds: f64) {
+        // To the nearest, by what costs less than `round`.
+        let nanoseconds = (seconds * 1e9 + 0.5) as u64;
         let (seconds, rest) = (nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000);
         match seconds {
             // As of nearly all: the machinery of `write!` costs more than the rest of this.
@@ -298,12 +300,26 @@ impl Line {
 
 /// The last `N` digits of a number, as text.
 fn digits<const N: usize>(mut number: u32) -> [u8; N] {
+    const PAIRS: [[u8; 2]; 100] = pairs();
     let mut digits = [b'0'; N];
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + (number % 10) as u8;
-        number /= 10;
+    // Two at a time, because divisions are what costs here.
+    for pair in digits.rchunks_mut(2) {
+        let two = PAIRS[(number % 100) as usize];
+        pair.copy_from_slice(&two[2 - pair.len()..]);
+        number /= 100;
     }
     digits
+}
+
+/// The numbers of two digits, as text.
+const fn pairs() -> [[u8; 2]; 100] {
+    let mut pairs = [[0; 2]; 100];
+    let mut number = 0;
+    while number < 100 {
+        pairs[number as usize] = [b'0' + number / 10, b'0' + number % 10];
+        number += 1;
+    }
+    pairs
 }
 
 /// The origin of what comes over from `log` was told as our own fields already.
@@ -315,7 +331,7 @@ impl Visit for Line {
     fn record_f64(&mut self, field: &Field, value: f64) {
         if field.name().ends_with("seconds") && (0.0..LONGEST_EXACT).contains(&value) {
             self.begin(field.name());
-            self.nanoseconds((value * 1e9).round() as u64);
+            self.seconds(value);
         } else {
             self.field(field, &value);
         }
@@ -347,9 +363,7 @@ struct Escaped<'l>(&'l mut Vec<u8>);
 
 impl fmt::Write for Escaped<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        // Of all bytes and not up to the first, which is many at a time.
-        let stands_for_itself = |all: bool, b: u8| all & (b >= b' ') & (b != b'"') & (b != b'\\');
-        if text.bytes().fold(true, stands_for_itself) {
+        if json::is_plain(text) {
             self.0.extend_from_slice(text.as_bytes());
         } else {
             let quoted = serde_json::to_string(text).map_err(|_| fmt::Error)?;
@@ -370,10 +384,10 @@ mod tests {
         #[test]
         fn seconds_are_written_as_the_number_that_they_are(nanoseconds in 0_u64..1_000_000_000_000_000) {
             let mut line = Line(Vec::new());
-            line.nanoseconds(nanoseconds);
+            let seconds = Duration::from_nanos(nanoseconds).as_secs_f64();
+            line.seconds(seconds);
             let text = String::from_utf8(line.0).expect("digits");
             let read: f64 = text.parse().expect("a number");
-            let seconds = Duration::from_nanos(nanoseconds).as_secs_f64();
             prop_assert!(serde_json::from_str::<f64>(&text).is_ok(), "{}", text);
             prop_assert_eq!(read, seconds, "{}", text);
         }
@@ -405,14 +419,14 @@ mod tests {
 
     #[test]
     fn whole_seconds_keep_one_digit_behind_the_point() {
-        for (nanoseconds, text) in [
-            (0, "0.0"),
-            (1, "0.000000001"),
-            (2_500_000_000, "2.5"),
-            (7_000_000_000, "7.0"),
+        for (seconds, text) in [
+            (0.0, "0.0"),
+            (1e-9, "0.000000001"),
+            (2.5, "2.5"),
+            (7.0, "7.0"),
         ] {
             let mut line = Line(Vec::new());
-            line.nanoseconds(nanoseconds);
+            line.seconds(seconds);
             assert_eq!(line.0, text.as_bytes());
         }
     }

@@ -193,6 +193,11 @@ impl<'a> Rest<'a> {
     }
 }
 
+/// Whether all of `text` stands for itself in a string (§7).
+pub fn is_plain(text: &str) -> bool {
+    plain(text.as_bytes()) == text.len()
+}
+
 /// How many of `bytes` stand for themselves in a string (§7): all until a quotation mark, a backslash or a control character.
 fn plain(bytes: &[u8]) -> usize {
     let is_plain = |byte: u8| (byte >= b' ') & (byte != b'"') & (byte != b'\\');
