@@ -94,17 +94,8 @@ impl Head {
     /// What every answer carries.
     fn finish(&mut self, length: usize, trail: &Trail, code: Option<Code>) {
         self.fields.reserve(4);
-        let mut status = format!("{NAME}; attempts={}", trail.attempts);
-        if let Some(code) = code {
-            status.push_str("; error=");
-            status.push_str(code.proxy_error());
-        }
-        if let Some(diagnosis) = trail.diagnosis {
-            status.push_str("; diagnosis=");
-            status.push_str(diagnosis.as_str());
-        }
         let values = [
-            (PROXY_STATUS, HeaderValue::try_from(status).ok()),
+            (PROXY_STATUS, proxy_status(trail, code)),
             (
                 header::CACHE_CONTROL,
                 Some(HeaderValue::from_static("no-store")),
@@ -153,6 +144,24 @@ impl Head {
         }
         Ok(Box::new(head))
     }
+}
+
+fn proxy_status(trail: &Trail, code: Option<Code>) -> Option<HeaderValue> {
+    // As nearly all are.
+    const AT_ONCE: HeaderValue = HeaderValue::from_static("ingo-signing-proxy; attempts=1");
+    if (trail.attempts, code, trail.diagnosis) == (1, None, None) {
+        return Some(AT_ONCE);
+    }
+    let mut status = format!("{NAME}; attempts={}", trail.attempts);
+    if let Some(code) = code {
+        status.push_str("; error=");
+        status.push_str(code.proxy_error());
+    }
+    if let Some(diagnosis) = trail.diagnosis {
+        status.push_str("; diagnosis=");
+        status.push_str(diagnosis.as_str());
+    }
+    HeaderValue::try_from(status).ok()
 }
 
 /// A field's name as it is mostly written: there are callers that look for it so.

@@ -186,8 +186,10 @@ fn scalar(json: &str) -> Option<String> {
     match json.as_bytes().first()? {
         b'"' => {
             let text = text(json)?;
-            let end = text.char_indices().nth(MAX_FACT_CHARS);
-            Some(text[..end.map_or(text.len(), |(at, _)| at)].to_owned())
+            // Mostly there are not even as many bytes.
+            let may_be_longer = text.len() > MAX_FACT_CHARS;
+            let end = may_be_longer.then(|| text.char_indices().nth(MAX_FACT_CHARS));
+            Some(text[..end.flatten().map_or(text.len(), |(at, _)| at)].to_owned())
         }
         b'0'..=b'9' if json.len() <= EXACT && json.bytes().all(|b| b.is_ascii_digit()) => {
             Some(json.to_owned())

@@ -5,10 +5,12 @@
 
 use std::fmt;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use sha2::Digest as _;
 
-use super::sha512::{Sha512, at_once, digest_each};
+use super::{
+    mac::{BASE64_LEN, append},
+    sha512::{Sha512, at_once, digest_each},
+};
 
 /// `Content-sha512` and `Content-Length` of a body, computed once however many attempts follow.
 #[derive(Clone, PartialEq, Eq)]
@@ -40,9 +42,11 @@ impl BodyDigest {
     }
 
     fn from_sha512(sha512: [u8; 64], length: usize) -> Self {
+        // The raw 64 bytes in base64, not their hex form: the classic mistake (protocol.md §1).
+        let mut content_sha512 = String::with_capacity(BASE64_LEN);
+        append(sha512, &mut content_sha512);
         Self {
-            // The raw 64 bytes in base64, not their hex form: the classic mistake (protocol.md §1).
-            content_sha512: STANDARD.encode(sha512),
+            content_sha512,
             content_length: length.to_string(),
         }
     }

@@ -59,11 +59,11 @@ impl Key {
     }
 }
 
-/// Appends `mac` in base64. Encoded on the stack, because `encode_string` goes through a kilobyte of its own.
-fn append(mac: impl AsRef<[u8]>, out: &mut String) {
+/// Appends a MAC or a digest in base64. Encoded on the stack, because `encode_string` goes through a kilobyte of its own.
+pub(super) fn append(bytes: impl AsRef<[u8]>, out: &mut String) {
     let mut text = [0; BASE64_LEN];
-    let length = STANDARD.encode_slice(mac, &mut text);
-    let length = length.expect("no MAC is longer than 64 bytes");
+    let length = STANDARD.encode_slice(bytes, &mut text);
+    let length = length.expect("neither is longer than 64 bytes");
     out.push_str(std::str::from_utf8(&text[..length]).expect("base64 is ASCII"));
 }
 
