@@ -232,6 +232,7 @@ impl Proxy {
         if let Some(finding) = trail.diagnosis {
             tracing::warn!(
                 exchange_id = %trail.exchange_id,
+                trace_id = trail.trace_id().map(tracing::field::display),
                 finding = finding.as_str(),
                 "Ingo refused a request with 401 or 403; {}",
                 finding.remedy()
