@@ -1,8 +1,8 @@
 //! Digests of bodies: of exchanges that are there at the same time, side by side.
 //!
 //! While others run, an exchange that has its body steps back once, so that those whose bodies are there too can come to the same point;
-//! whichever goes on first makes the digests of up to eight. Under load a digest is most of what a large body costs, and side by side eight
-//! take two and a half times as long as one (docs/performance.md).
+//! whichever goes on first makes the digests of as many as the processor can. Under load a digest is most of what a large body costs, and
+//! side by side eight take two and a half times as long as one, or four twice as long (docs/performance.md).
 
 use std::{
     cell::RefCell,

@@ -1,5 +1,5 @@
 //! SHA-512 (FIPS 180-4) at the speed of the processor: `sha2`, with compression functions of our own where AVX2 and BMI2 or AVX-512
-//! are, and one for several messages at once where AVX-512 is.
+//! are, and others for several messages at once where they are faster.
 //!
 //! Half of what a body of 64 KiB costs is its digest. The crates that there are (`sha2`, `ring`, `aws-lc-rs`, `graviola`) take a third
 //! longer than OpenSSL, which the proxies do that this one is measured against (docs/performance.md). To be deleted once one of
@@ -8,7 +8,7 @@
 
 mod each;
 #[cfg(target_arch = "x86_64")]
-mod eight;
+mod lanes;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 

@@ -87,7 +87,7 @@ fn go_on(schedules: &mut Schedules, w: &mut [__m256i; 8], eight: usize, i: usize
 /// Four words, the first of them lowest.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn four(words: [u64; 4]) -> __m256i {
+pub(super) fn four(words: [u64; 4]) -> __m256i {
     let [first, second, third, fourth] = words.map(u64::cast_signed);
     _mm256_set_epi64x(fourth, third, second, first)
 }
@@ -95,7 +95,7 @@ fn four(words: [u64; 4]) -> __m256i {
 /// Words that were read as they stand in memory.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn big_endian(words: __m256i) -> __m256i {
+pub(super) fn big_endian(words: __m256i) -> __m256i {
     let order = [0x0001_0203_0405_0607, 0x0809_0a0b_0c0d_0e0f];
     _mm256_shuffle_epi8(words, four([order[0], order[1], order[0], order[1]]))
 }
@@ -117,30 +117,40 @@ fn scheduled(w0: __m256i, w2: __m256i, w8: __m256i, w10: __m256i, w14: __m256i) 
     // Those that stand 15 and 7 before them: across two vectors.
     let w1 = _mm256_alignr_epi8::<8>(w2, w0);
     let w9 = _mm256_alignr_epi8::<8>(w10, w8);
-    let sigma0 = xor3(
-        rotated::<1, 63>(w1),
-        rotated::<8, 56>(w1),
-        _mm256_srli_epi64::<7>(w1),
-    );
-    let sigma1 = xor3(
-        rotated::<19, 45>(w14),
-        rotated::<61, 3>(w14),
-        _mm256_srli_epi64::<6>(w14),
-    );
-    let sum = _mm256_add_epi64(_mm256_add_epi64(w0, w9), sigma0);
-    _mm256_add_epi64(sum, sigma1)
+    let sum = _mm256_add_epi64(_mm256_add_epi64(w0, w9), sigma0(w1));
+    _mm256_add_epi64(sum, sigma1(w14))
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn sigma0(w: __m256i) -> __m256i {
+    xor3(
+        rotated::<1, 63>(w),
+        rotated::<8, 56>(w),
+        _mm256_srli_epi64::<7>(w),
+    )
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn sigma1(w: __m256i) -> __m256i {
+    xor3(
+        rotated::<19, 45>(w),
+        rotated::<61, 3>(w),
+        _mm256_srli_epi64::<6>(w),
+    )
 }
 
 /// Rotated right by `BY`; `REST` is 64 less that.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn rotated<const BY: i32, const REST: i32>(w: __m256i) -> __m256i {
+pub(super) fn rotated<const BY: i32, const REST: i32>(w: __m256i) -> __m256i {
     _mm256_or_si256(_mm256_srli_epi64::<BY>(w), _mm256_slli_epi64::<REST>(w))
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn xor3(a: __m256i, b: __m256i, c: __m256i) -> __m256i {
+pub(super) fn xor3(a: __m256i, b: __m256i, c: __m256i) -> __m256i {
     _mm256_xor_si256(_mm256_xor_si256(a, b), c)
 }
 
