@@ -35,16 +35,17 @@ test: tools ## Run every test that needs the toolchain alone
 # Programs that tests need besides the toolchain, and their Debian packages.
 PROGRAMS := prometheus:prometheus promtool:prometheus chromium:chromium tinyproxy:tinyproxy \
   curl:curl jq:jq openssl:openssl python3:python3 ss:iproute2 haproxy:haproxy nginx:libnginx-mod-http-lua \
-  java:default-jdk-headless php:php-cli mcs:mono-mcs \
+  java:default-jdk-headless node:nodejs php:php-cli mcs:mono-mcs \
   strace:strace systemd-analyze:systemd wget:wget buildah:buildah valgrind:valgrind
 # What comes with none of these by itself: extensions and libraries of the languages that pages show programs in.
 LIBRARIES := /etc/php/*/mods-available/curl.ini:php-curl /usr/share/php/GuzzleHttp/autoload.php:php-guzzlehttp-guzzle \
-  /usr/lib/mono/4.5/System.Net.Http.dll:libmono-system-net-http4.0-cil /usr/lib/python3*/ensurepip:python3-venv
+  /usr/lib/mono/4.5/System.Net.Http.dll:libmono-system-net-http4.0-cil /usr/lib/python3*/ensurepip:python3-venv /usr/lib/python3*/dist-packages/requests/__init__.py:python3-requests
 
 .PHONY: test-all
 test-all: tools programs ## Run the tests that need other programs too: Prometheus, Chromium, tinyproxy; as root on Debian they are installed
 	$(CARGO) test $(LOCKED) --test observed --test browser -- --include-ignored --nocapture
 	$(CARGO) test $(LOCKED) --test wayout
+	$(CARGO) test $(LOCKED) --test it clients -- --nocapture
 	$(CARGO) test $(LOCKED) --test documented -- --include-ignored --nocapture
 	$(MAKE) deploy-check
 	$(CARGO) test $(LOCKED) --test deploy -- --include-ignored

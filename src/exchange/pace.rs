@@ -27,6 +27,7 @@ pub(crate) struct Pace {
     line: Mutex<()>,
     waiting: AtomicU32,
     interval: Duration,
+    limit: RateLimit,
 }
 
 /// The request cannot be sent before its deadline; how long it would have to wait.
@@ -42,14 +43,25 @@ impl Pace {
             line: Mutex::new(()),
             waiting: AtomicU32::new(0),
             interval: quota.replenish_interval(),
+            limit,
         }
+    }
+
+    /// What was configured.
+    pub(crate) fn limit(&self) -> RateLimit {
+        self.limit
+    }
+
+    /// How many wait in line now.
+    pub(crate) fn waiting(&self) -> u32 {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// Waits for the right to send one request, unless that would come after `deadline`.
     pub(super) async fn keep(&self, deadline: Instant) -> Result<(), TooLong> {
         let left = || deadline.saturating_duration_since(Instant::now());
         let _waiting = Waiting::join(&self.waiting);
-        let ahead = self.waiting.load(Ordering::Relaxed).saturating_sub(1);
+        let ahead = self.waiting().saturating_sub(1);
         let behind_others = self.interval.saturating_mul(ahead);
         if behind_others > left() {
             return Err(TooLong(behind_others));

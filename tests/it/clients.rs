@@ -25,7 +25,7 @@ fn posts_and_verifies(client: impl Fn(&str) -> Ended) {
 /// Runs `program` where `probe` shows that it is installed; says so where it is not.
 fn with_installed(program: &str, probe: &[&str], arguments: &[&str]) {
     if !process::is_installed(program, probe) {
-        println!("skipped: {program} {} does not run here", probe.join(" "));
+        eprintln!("SKIPPED: {program} {} does not run here", probe.join(" "));
         return;
     }
     posts_and_verifies(|url| {

@@ -140,6 +140,29 @@ fn everything_is_said_without_script() {
 }
 
 #[test]
+fn who_waits_for_the_outbound_rate_limit_is_told() {
+    const OFF: &str = "rate_limit: off";
+    let upstream = Upstream::answering(Reply::session("p"));
+    let yaml = "rate_limit:\n  per_second: 1\n  burst: 1\n";
+    let proxy = Proxy::to(&upstream).admin().yaml(yaml).start();
+    let page = || proxy.admin("/").text();
+    let told = "rate_limit: 1 request is sent a second, 1 at once";
+    assert!(page().contains(&format!("{told}; 0 wait for it now")));
+    let mut callers: Vec<Client> = (0..4).map(|_| proxy.client()).collect();
+    for caller in &mut callers {
+        caller.send(&Post::new(session("p")).bytes());
+    }
+    // The last of them waits for three seconds.
+    while !page().contains(&format!("{told}; 2 wait for it now")) {}
+    for caller in &mut callers {
+        assert_eq!(caller.answer("POST").status, 200);
+    }
+    assert!(!page().contains(OFF));
+    let free = Proxy::to(&upstream).admin().start();
+    assert!(free.admin("/").text().contains(OFF));
+}
+
+#[test]
 fn nothing_of_a_request_and_no_secret_gets_in_and_what_is_configured_is_escaped() {
     let upstream = Upstream::answering(Reply::session("canary-participant"));
     let username = "<script>alert(1)</script>&'";

@@ -287,7 +287,20 @@ pub(super) fn limits(html: &mut Html, view: &View) {
         );
     }
     html.end_table();
-    html.put("</section>\n", &[]);
+    match &view.proxy.pace {
+        Some(pace) => html.put(
+            "<p class=\"note\">rate_limit: {} sent a second, {} at once; {} for it now.</p>\n</section>\n",
+            &[
+                &counted(pace.limit().per_second.get().into(), "request is", "requests are"),
+                &words::count(pace.limit().burst.get().into()),
+                &counted(pace.waiting().into(), "waits", "wait"),
+            ],
+        ),
+        None => html.put(
+            "<p class=\"note\">rate_limit: off, requests are sent as they come.</p>\n</section>\n",
+            &[],
+        ),
+    };
 }
 
 /// Whose signature stands under requests. Its name and age, nothing of its content.
