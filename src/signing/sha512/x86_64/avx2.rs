@@ -15,19 +15,19 @@ pub(super) fn can() -> bool {
 /// the round's constant. `$b_xor_c` is carried from round to round, because this round's a and b are the next one's b and c.
 macro_rules! round {
     ($a:ident, $b:ident, $c:ident, $d:ident, $e:ident, $f:ident, $g:ident, $h:ident, $wk:expr, $b_xor_c:ident) => {
-        let h_wk = $h.wrapping_add($wk);
-        let ch = ($e & $f) ^ (!$e & $g);
+        let h_wk_ch = $h
+            .wrapping_add($wk)
+            .wrapping_add($e & $f)
+            .wrapping_add(!$e & $g);
         let sum1 = $e.rotate_right(14) ^ $e.rotate_right(18) ^ $e.rotate_right(41);
-        // The chain from e to e is what a round waits for: all that can be added to d before is.
-        let d_h_wk = as_it_is!(reg, $d.wrapping_add(h_wk));
-        $d = as_it_is!(reg, d_h_wk.wrapping_add(ch)).wrapping_add(sum1);
+        // What is the same for d and h is made once, and what the next round waits for first: d.
+        let t1 = as_it_is!(reg, h_wk_ch.wrapping_add(sum1));
+        $d = $d.wrapping_add(t1);
         let a_xor_b = $a ^ $b;
         let maj = $b ^ (a_xor_b & $b_xor_c);
         $b_xor_c = a_xor_b;
         let sum0 = $a.rotate_right(28) ^ $a.rotate_right(34) ^ $a.rotate_right(39);
-        $h = as_it_is!(reg, h_wk.wrapping_add(ch))
-            .wrapping_add(sum1)
-            .wrapping_add(maj.wrapping_add(sum0));
+        $h = as_it_is!(reg, t1.wrapping_add(maj)).wrapping_add(sum0);
     };
 }
 
