@@ -36,7 +36,7 @@ impl BodyDigest {
             .collect()
     }
 
-    /// How many digests this processor makes side by side: 8 with AVX-512, 4 by AVX2 on those of AMD, otherwise 1.
+    /// How many digests this processor makes side by side: 8 with AVX-512, 4 by AVX2 on AMD's from Zen 3 on, otherwise 1.
     pub fn at_once() -> usize {
         at_once()
     }

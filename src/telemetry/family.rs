@@ -40,8 +40,13 @@ impl<V, T: Clone> Cells<V, T> {
 pub(super) struct Histograms {
     shared: Cells<HistogramVec, Histogram>,
     /// What threads observed since they were last gathered, by index.
-    own: ThreadLocal<Mutex<Box<[Option<LocalHistogram>]>>>,
+    own: ThreadLocal<Own>,
 }
+
+/// Apart from other threads', also in the processors' caches.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Own(Mutex<Box<[Option<LocalHistogram>]>>);
 
 impl Histograms {
     fn new(vector: HistogramVec, size: usize) -> Self {
@@ -71,7 +76,7 @@ impl Histograms {
         each: impl IntoIterator<Item = (usize, [&'static str; N], f64)>,
     ) {
         let size = self.shared.cells.len();
-        let own = self.own.get_or(|| Mutex::new(vec![None; size].into()));
+        let Own(own) = (self.own).get_or(|| Own(Mutex::new(vec![None; size].into())));
         let mut own = own.lock();
         for (index, labels, value) in each {
             own[index]
@@ -82,7 +87,7 @@ impl Histograms {
 
     /// Has everything that threads observed so far in the shared children, which are read.
     pub(super) fn gather(&self) {
-        for own in &self.own {
+        for Own(own) in &self.own {
             own.lock().iter().flatten().for_each(LocalHistogram::flush);
         }
     }

@@ -1,5 +1,7 @@
 //! The status page: that it says everything without script, lets nothing of a request in, and no other page near.
 
+use std::time::Instant;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use sha2::{Digest as _, Sha256};
 
@@ -153,7 +155,10 @@ fn who_waits_for_the_outbound_rate_limit_is_told() {
         caller.send(&Post::new(session("p")).bytes());
     }
     // The last of them waits for three seconds.
-    while !page().contains(&format!("{told}; 2 wait for it now")) {}
+    let began = Instant::now();
+    while !page().contains(&format!("{told}; 2 wait for it now")) {
+        assert!(began.elapsed() < PATIENCE, "{}", page());
+    }
     for caller in &mut callers {
         assert_eq!(caller.answer("POST").status, 200);
     }

@@ -95,8 +95,8 @@ impl Metrics {
     pub fn render(&self, buffered_bytes: usize, queue_length: usize) -> Vec<u8> {
         self.buffered.set(whole(buffered_bytes));
         self.queue.set(whole(queue_length));
-        self.gather();
         let _one = self.catching_up.lock();
+        self.gather();
         let dropped = u64::try_from(logging::dropped_lines()).unwrap_or(u64::MAX);
         self.dropped_lines
             .inc_by(dropped.saturating_sub(self.dropped_lines.get()));
