@@ -20,7 +20,7 @@ use sha2::{
         HashMarker, Output,
         array::Array,
         block_api::{
-            AlgorithmName, Block, BlockSizeUser, Buffer, BufferKindUser, Eager, FixedOutputCore,
+            self, AlgorithmName, BlockSizeUser, Buffer, BufferKindUser, Eager, FixedOutputCore,
             OutputSizeUser, UpdateCore,
         },
         consts::{U64, U128},
@@ -55,13 +55,28 @@ const BEGIN: [u64; 8] = [
     0x5be0_cd19_137e_2179,
 ];
 
+/// A part of a message that is taken in at once.
+type Block = [u8; 128];
+
 /// Takes `blocks` into `state`.
-fn compress(state: &mut [u64; 8], blocks: &[[u8; 128]]) {
+fn compress(state: &mut [u64; 8], blocks: &[Block]) {
     #[cfg(target_arch = "x86_64")]
     if x86_64::compress(state, blocks) {
         return;
     }
     compress512(state, blocks);
+}
+
+/// What a message of `length` bytes ends with, whose last bytes, less than a block, are `rest`: these and the padding (FIPS 180-4 §5.1.2),
+/// at the end of two blocks; and how many of the two it takes.
+fn ended(rest: &[u8], length: u128) -> ([Block; 2], usize) {
+    let taken = if rest.len() < 128 - 16 { 1 } else { 2 };
+    let mut end = [[0; 128]; 2];
+    let bytes = end[2 - taken..].as_flattened_mut();
+    bytes[..rest.len()].copy_from_slice(rest);
+    bytes[rest.len()] = 0x80;
+    bytes[128 * taken - 16..].copy_from_slice(&(8 * length).to_be_bytes());
+    (end, taken)
 }
 
 /// The digest that a message's last state is.
@@ -97,7 +112,7 @@ impl OutputSizeUser for Core {
 }
 
 impl UpdateCore for Core {
-    fn update_blocks(&mut self, blocks: &[Block<Self>]) {
+    fn update_blocks(&mut self, blocks: &[block_api::Block<Self>]) {
         self.blocks += blocks.len() as u128;
         compress(&mut self.state, Array::cast_slice_to_core(blocks));
     }
@@ -105,8 +120,10 @@ impl UpdateCore for Core {
 
 impl FixedOutputCore for Core {
     fn finalize_fixed_core(&mut self, buffer: &mut Buffer<Self>, out: &mut Output<Self>) {
-        let bits = 8 * (buffer.get_pos() as u128 + 128 * self.blocks);
-        buffer.len128_padding_be(bits, |block| compress(&mut self.state, &[block.0]));
+        let rest = buffer.get_data();
+        // Both at once, if there are two: it is quicker.
+        let (end, taken) = ended(rest, rest.len() as u128 + 128 * self.blocks);
+        compress(&mut self.state, &end[2 - taken..]);
         out.copy_from_slice(&bytes(self.state));
     }
 }

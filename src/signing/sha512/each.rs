@@ -5,14 +5,11 @@
 
 #[cfg(target_arch = "x86_64")]
 use super::lanes::{avx2, avx512};
-use super::{BEGIN, compress};
+use super::{BEGIN, Block, compress, ended};
 
 /// Fewer take less time one after the other: of 64 KiB one takes 82 µs on a Xeon, and any number up to eight together 205; on an EPYC
 /// one takes 90, and up to four 190.
 const WORTH: usize = 3;
-
-/// A part of a message that is taken in at once.
-pub(super) type Block = [u8; 128];
 
 /// How many messages this processor takes side by side. Where that is one, their digests are made one after the other.
 pub(in crate::signing) fn at_once() -> usize {
@@ -94,13 +91,7 @@ struct Lane<'m> {
 impl<'m> Lane<'m> {
     fn of(message: &'m [u8], digest: &'m mut [u8; 64]) -> Self {
         let (whole, rest) = message.as_chunks::<128>();
-        let left = if rest.len() < 128 - 16 { 1 } else { 2 };
-        let mut end = [[0; 128]; 2];
-        let bytes = end[2 - left..].as_flattened_mut();
-        bytes[..rest.len()].copy_from_slice(rest);
-        bytes[rest.len()] = 0x80;
-        let bits = 8 * message.len() as u128;
-        bytes[128 * left - 16..].copy_from_slice(&bits.to_be_bytes());
+        let (end, left) = ended(rest, message.len() as u128);
         Self {
             state: BEGIN,
             whole,

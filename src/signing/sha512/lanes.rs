@@ -94,7 +94,7 @@ mod tests {
     use proptest::{collection::vec, prelude::*};
     use sha2::block_api::compress512;
 
-    use super::{super::each::Block, *};
+    use super::{super::Block, *};
 
     /// Holds a kind of lanes against `sha2`, where this processor has what it takes, be it faster so or not.
     #[expect(clippy::print_stderr, reason = "what was not tested is told")]

@@ -30,7 +30,7 @@ use std::{
         __m256i, _mm256_add_epi64, _mm256_alignr_epi8, _mm256_or_si256, _mm256_set_epi64x,
         _mm256_shuffle_epi8, _mm256_slli_epi64, _mm256_srli_epi64, _mm256_xor_si256,
     },
-    mem::transmute,
+    mem::{MaybeUninit, transmute},
 };
 
 /// Takes `blocks` into `state`. `false` where this processor lacks what it takes: then nothing was done.
@@ -49,8 +49,34 @@ pub(super) fn compress(state: &mut [u64; 8], blocks: &[[u8; 128]]) -> bool {
 }
 
 /// The words of the schedules of two blocks with the constants of their rounds, by pairs of rounds: two of the first block, two of the
-/// second.
-type Schedules = [[u64; 4]; 40];
+/// second. Not filled with zeros at first, because that takes a tenth of a block's time; and aligned, because 32 bytes that lie in two
+/// lines of the cache are stored more slowly.
+#[repr(align(64))]
+struct Schedules([MaybeUninit<[u64; 4]>; 40]);
+
+impl Schedules {
+    fn new() -> Self {
+        Self([MaybeUninit::uninit(); 40])
+    }
+
+    fn set(&mut self, pair: usize, words: [u64; 4]) {
+        self.0[pair].write(words);
+    }
+
+    /// # Safety
+    /// The pair has been set.
+    unsafe fn get(&self, pair: usize) -> &[u64; 4] {
+        // SAFETY: the caller says that it has been set.
+        unsafe { self.0[pair].assume_init_ref() }
+    }
+
+    /// # Safety
+    /// All have been set.
+    unsafe fn all(&self) -> &[[u64; 4]; 40] {
+        // SAFETY: the caller says that there is such an array there.
+        unsafe { &*(&raw const self.0).cast() }
+    }
+}
 
 /// The `i`th two words of one or two blocks. Where there is no second block, the first stands for it.
 #[inline]
@@ -81,7 +107,7 @@ fn go_on(schedules: &mut Schedules, w: &mut [__m256i; 8], eight: usize, i: usize
         w[(i + 5) % 8],
         w[(i + 7) % 8],
     );
-    schedules[8 * eight + i] = with_constants(w[i], 8 * eight + i);
+    schedules.set(8 * eight + i, with_constants(w[i], 8 * eight + i));
 }
 
 /// Four words, the first of them lowest.

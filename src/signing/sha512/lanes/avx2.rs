@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::super::{
-    each::Block,
+    Block,
     x86_64::{CONSTANTS, big_endian, four as lanes, rotated, sigma0, sigma1, xor3},
 };
 

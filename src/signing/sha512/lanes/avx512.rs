@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::super::{
-    each::Block,
+    Block,
     x86_64::{CHOOSE, CONSTANTS, XOR},
 };
 

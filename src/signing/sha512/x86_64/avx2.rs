@@ -48,18 +48,19 @@ macro_rules! sixteen_rounds {
 /// Takes `blocks` into `state`.
 #[target_feature(enable = "avx2,bmi1,bmi2")]
 pub(super) fn compress(state: &mut [u64; 8], blocks: &[[u8; 128]]) {
-    let mut schedules: Schedules = [[0; 4]; 40];
+    let mut schedules = Schedules::new();
     for pair in blocks.chunks(2) {
         let mut w = array::from_fn(|i| super::loaded(pair, i));
-        for (i, (wk, w)) in schedules.iter_mut().zip(w).enumerate() {
-            *wk = super::with_constants(w, i);
+        for (i, w) in w.into_iter().enumerate() {
+            schedules.set(i, super::with_constants(w, i));
         }
         let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = *state;
         let mut b_xor_c = b ^ c;
         for eight in 0..4 {
             macro_rules! two_rounds {
                 ($i:literal, $a:ident, $b:ident, $c:ident, $d:ident, $e:ident, $f:ident, $g:ident, $h:ident) => {
-                    let [first, second, ..] = schedules[8 * eight + $i];
+                    // SAFETY: the first eight were set above, and of the others each by the pair of rounds eight before it.
+                    let &[first, second, ..] = unsafe { schedules.get(8 * eight + $i) };
                     round!($a, $b, $c, $d, $e, $f, $g, $h, first, b_xor_c);
                     super::go_on(&mut schedules, &mut w, eight + 1, $i);
                     round!($h, $a, $b, $c, $d, $e, $f, $g, second, b_xor_c);
@@ -69,7 +70,8 @@ pub(super) fn compress(state: &mut [u64; 8], blocks: &[[u8; 128]]) {
         }
         macro_rules! last_rounds {
             ($i:literal, $a:ident, $b:ident, $c:ident, $d:ident, $e:ident, $f:ident, $g:ident, $h:ident) => {
-                let [first, second, ..] = schedules[32 + $i];
+                // SAFETY: all have been set by now.
+                let &[first, second, ..] = unsafe { schedules.get(32 + $i) };
                 round!($a, $b, $c, $d, $e, $f, $g, $h, first, b_xor_c);
                 round!($h, $a, $b, $c, $d, $e, $f, $g, second, b_xor_c);
             };
@@ -80,7 +82,9 @@ pub(super) fn compress(state: &mut [u64; 8], blocks: &[[u8; 128]]) {
         if pair.len() == 2 {
             [a, b, c, d, e, f, g, h] = *state;
             b_xor_c = b ^ c;
-            for wk in schedules.as_chunks::<8>().0 {
+            // SAFETY: as above.
+            let all = unsafe { schedules.all() };
+            for wk in all.as_chunks::<8>().0 {
                 macro_rules! two_rounds {
                     ($i:literal, $a:ident, $b:ident, $c:ident, $d:ident, $e:ident, $f:ident, $g:ident, $h:ident) => {
                         round!($a, $b, $c, $d, $e, $f, $g, $h, wk[$i][2], b_xor_c);

@@ -41,32 +41,38 @@ pub(super) fn can() -> bool {
 #[target_feature(enable = "avx2,avx512f,avx512vl")]
 pub(super) fn compress(state: &mut [u64; 8], blocks: &[[u8; 128]]) {
     let rounds = Rounds::new();
-    let mut schedules: Schedules = [[0; 4]; 40];
+    let mut schedules = Schedules::new();
     // Word by word: the compiler would gather them in vectors of 512 bits, for which the processor has one unit less.
     let mut sum = State::of(state.map(|word| as_it_is!(reg, word)));
     for pair in blocks.chunks(2) {
         let mut w = array::from_fn(|i| super::loaded(pair, i));
-        for (i, (wk, w)) in schedules.iter_mut().zip(w).enumerate() {
-            *wk = super::with_constants(w, i);
+        for (i, w) in w.into_iter().enumerate() {
+            schedules.set(i, super::with_constants(w, i));
         }
-        let mut v = rounds.first_two(&sum, schedules[0][0], schedules[0][1]);
+        // SAFETY: the first eight were set above.
+        let &[first, second, ..] = unsafe { schedules.get(0) };
+        let mut v = rounds.first_two(&sum, first, second);
         for eight in 0..4 {
             macro_rules! two_rounds {
                 ($($i:literal)*) => {$(
-                    v = rounds.one(v, schedules[8 * eight + 1 + $i][0]);
+                    // SAFETY: the first eight were set above, and of the others each by the pair of rounds seven before it.
+                    v = rounds.one(v, unsafe { schedules.get(8 * eight + 1 + $i) }[0]);
                     super::go_on(&mut schedules, &mut w, eight + 1, $i);
-                    v = rounds.one(v, schedules[8 * eight + 1 + $i][1]);
+                    // SAFETY: as above.
+                    v = rounds.one(v, unsafe { schedules.get(8 * eight + 1 + $i) }[1]);
                 )*};
             }
             two_rounds!(0 1 2 3 4 5 6 7);
         }
-        for &[first, second, ..] in &schedules[33..] {
+        // SAFETY: all have been set by now.
+        let all = unsafe { schedules.all() };
+        for &[first, second, ..] in &all[33..] {
             v = rounds.one(rounds.one(v, first), second);
         }
         sum.add(&rounds, v);
         if pair.len() == 2 {
-            v = rounds.first_two(&sum, schedules[0][2], schedules[0][3]);
-            for &[.., first, second] in &schedules[1..] {
+            v = rounds.first_two(&sum, all[0][2], all[0][3]);
+            for &[.., first, second] in &all[1..] {
                 v = rounds.one(rounds.one(v, first), second);
             }
             sum.add(&rounds, v);
