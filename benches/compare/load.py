@@ -1,4 +1,4 @@
-"""Load generators: wrk (closed loop: each connection waits for its answer), openloop.rs and oha (open loop: requests come when they come)."""
+"""Load generators: wrk (closed loop: each connection waits for its answer), load.rs (alone in turns; open loop: requests come when they come) and oha."""
 import json
 import os
 import shutil
@@ -59,16 +59,26 @@ def wrk(run, port, size, seconds, connections, on=None):
     return result
 
 
-def open_loop(run, port, size, seconds, connections, rate, arrivals, seed):
-    """p50 and p99 in µs of an open loop, each counted from when the request was due; and errors. See openloop.rs."""
-    program = run.path('openloop')
+def ours(run, arguments, seconds):
+    """What load.rs tells."""
+    program = run.path('load')
     if not os.path.exists(program):
-        source = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'openloop.rs')
+        source = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'load.rs')
         compiled = subprocess.run(['rustc', '--edition', '2024', '-O', source, '-o', program], capture_output=True, text=True, timeout=120, check=False)
         if compiled.returncode != 0:
             raise Failed(f'the load generator was not compiled:\n{compiled.stderr}')
-    return json.loads(output([program, str(port), TARGET, posted(run, size), str(rate), str(seconds), str(connections), arrivals, str(seed)],
-                             seconds, precise=True))
+    return json.loads(output([program, *map(str, arguments)], seconds, precise=True))
+
+
+def open_loop(run, port, size, seconds, connections, rate, arrivals, seed):
+    """p50 and p99 in µs of an open loop, each counted from when the request was due; and errors."""
+    return ours(run, ['open', port, TARGET, posted(run, size), rate, seconds, connections, arrivals, seed], seconds)
+
+
+def alone(run, ports, size, seconds):
+    """By port: p50 in µs of one caller on one connection, what that is more than at the first port, and errors. A few requests at each in turn."""
+    told = ours(run, ['alone', TARGET, posted(run, size), seconds, *ports], seconds)
+    return {port: told[str(port)] for port in ports}
 
 
 def oha_program():

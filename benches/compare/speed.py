@@ -23,7 +23,7 @@ def speed(run, options):
     upstream = proxies.upstream(run)
     sizes, told, refused = {}, {}, {}
     for size in options.bodies:
-        rows = sizes[size] = {name: {'rps': [], 'p50': [], 'p99': [], 'one': [], 'cpu': []}
+        rows = sizes[size] = {name: {'rps': [], 'p50': [], 'p99': [], 'one': [], 'added': [], 'cpu': []}
                               for name in ('direct', *(proxy.name for proxy in chosen))}
         live = {}
         for number in range(options.rounds):
@@ -31,12 +31,20 @@ def speed(run, options):
             if number * options.starts % options.rounds < options.starts:
                 ended(run, live, rows)
                 live = begun(run, options, chosen, upstream, size, told)
+            errors = {}
             for name, (process, port) in live.items():
-                if name in refused:
-                    continue
-                errors = measured(run, options, process, port, size, rows[name])
-                if errors:
-                    refused[name] = f'{errors} errors in a round of {size} bytes'
+                if name not in refused:
+                    errors[name] = measured(run, options, process, port, size, rows[name])
+            ports = {name: live[name][1] for name in errors}
+            # As long as a third of the round of each would be, for all of them in turns.
+            alone = load.alone(run, list(ports.values()), size, options.seconds * len(ports) / 3)
+            for name, port in ports.items():
+                rows[name]['one'].append(alone[port]['p50'])
+                if name != 'direct':
+                    rows[name]['added'].append(alone[port]['added'])
+                errors[name] += alone[port]['errors']
+                if errors[name]:
+                    refused[name] = f'{errors[name]} errors in a round of {size} bytes'
             run.shorten_logs()
             print(f'{size} bytes: round {number + 1} of {options.rounds}', flush=True)
         ended(run, live, rows)
@@ -72,18 +80,16 @@ def ended(run, live, rows):
 
 
 def measured(run, options, process, port, size, row):
-    """One round of one proxy, into `row`; how many errors there were."""
+    """One round of one proxy under load, into `row`; how many errors there were."""
     before = nanoseconds(process.pid) if process else {}
     result = load.wrk(run, port, size, options.seconds, options.connections)
     spent = spent_since(before, process.pid) if process else None
-    alone = load.wrk(run, port, size, options.seconds / 3, 1)
     row['rps'].append(result['requests'] / result['us'] * 1e6)
     row['p50'].append(result['p50'])
     row['p99'].append(result['p99'])
-    row['one'].append(alone['p50'])
     if spent is not None:
         row['cpu'].append(spent / result['requests'] * 1e6)
-    return result['errors'] + alone['errors']
+    return result['errors']
 
 
 def summed_up(rows, refused):
@@ -95,7 +101,6 @@ def summed_up(rows, refused):
         summed[name] = {key: statistics.median(values) for key, values in row.items() if isinstance(values, list) and values}
         if row['cpu']:
             summed[name]['cpu_from'], summed[name]['cpu_to'] = min(row['cpu']), max(row['cpu'])
-            summed[name]['added'] = statistics.median(a - b for a, b in zip(row['one'], rows['direct']['one']))
             summed[name]['after'] = row['after']
     for name, row in summed.items():
         row['ratios'] = {other: row['cpu'] / summed[other]['cpu'] for other in summed if other != name and 'cpu' in row

@@ -1,12 +1,17 @@
-//! The load of `compare openloop`: requests begin when they are due, whether or not earlier ones were answered, and each is counted from
-//! when it was due (a closed loop asks less while it waits, and so hides the worst: coordinated omission).
+//! The loads that wrk does not make: one that comes when it comes, and one alone at several ports in turns.
 //!
-//! oha and h2load send what is due in handfuls, 32 at once or all of a millisecond, so that what they measure is how long a handful
-//! takes. Here each connection has a thread, which takes the next request that is due, sleeps until then by the kernel's fine timers, and
-//! posts. So two cores are enough: nothing spins.
+//! `load open PORT TARGET BODY_FILE RATE SECONDS CONNECTIONS even|poisson SEED`, for `compare openloop`: requests begin when they are due,
+//! whether or not earlier ones were answered, and each is counted from when it was due (a closed loop asks less while it waits, and so hides
+//! the worst: coordinated omission). oha and h2load send what is due in handfuls, 32 at once or all of a millisecond, so that what they measure
+//! is how long a handful takes. Here each connection has a thread, which takes the next request that is due, sleeps until then by the
+//! kernel's fine timers, and posts. So two cores are enough: nothing spins. Started with a timer slack of a nanosecond, as `load.py` does:
+//! otherwise Linux has each sleep last up to 50 µs longer.
 //!
-//! `openloop PORT TARGET BODY_FILE RATE SECONDS CONNECTIONS even|poisson SEED`; one line of JSON is the answer. Started with a timer slack of a
-//! nanosecond, as `load.py` does: otherwise Linux has each sleep last up to 50 µs longer.
+//! `load alone TARGET BODY_FILE SECONDS DIRECT_PORT PORT…`, for `compare speed`: what a caller waits who is alone, on one connection to each
+//! port, a few requests at each in turn. A machine that is slower for some seconds is so for all of them; a second at each would have the
+//! proxies compared by what else the machine did.
+//!
+//! One line of JSON is the answer.
 
 #![allow(clippy::print_stderr, reason = "it is a program for a terminal")]
 
@@ -37,6 +42,14 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &[String]) -> Result<String, String> {
+    match arguments.split_first() {
+        Some((what, rest)) if what == "open" => open_loop(rest),
+        Some((what, rest)) if what == "alone" => alone(rest),
+        _ => Err("load open …, or load alone …".into()),
+    }
+}
+
+fn open_loop(arguments: &[String]) -> Result<String, String> {
     let [
         port,
         target,
@@ -49,14 +62,9 @@ fn run(arguments: &[String]) -> Result<String, String> {
     ] = arguments
     else {
         return Err(
-            "openloop PORT TARGET BODY_FILE RATE SECONDS CONNECTIONS even|poisson SEED".into(),
+            "load open PORT TARGET BODY_FILE RATE SECONDS CONNECTIONS even|poisson SEED".into(),
         );
     };
-    let number = |text: &String| {
-        let number = text.parse::<f64>().ok().filter(|n| *n > 0.0);
-        number.ok_or_else(|| format!("{text} is no number above zero"))
-    };
-    let body = fs::read(body).map_err(|error| format!("{body}: {error}"))?;
     let (rate, seconds) = (number(rate)?, number(seconds)?);
     let due = match arrivals.as_str() {
         "even" => schedule(rate, seconds, || 1.0),
@@ -69,21 +77,10 @@ fn run(arguments: &[String]) -> Result<String, String> {
         }
         other => return Err(format!("{other} is neither even nor poisson")),
     };
-    let mut request = format!(
-        "POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    )
-    .into_bytes();
-    request.extend_from_slice(&body);
-    let open = || {
-        let stream = TcpStream::connect(format!("127.0.0.1:{port}"))?;
-        stream.set_nodelay(true)?;
-        Ok(stream)
-    };
+    let request = request(target, body)?;
     let streams: Vec<TcpStream> = (0..number(connections)? as usize)
-        .map(|_| open())
-        .collect::<std::io::Result<_>>()
-        .map_err(|error| format!("port {port}: {error}"))?;
+        .map(|_| connected(port))
+        .collect::<Result<_, _>>()?;
     // All threads are there before the first is due.
     let began = Instant::now() + Duration::from_millis(50);
     let next = AtomicUsize::new(0);
@@ -126,6 +123,97 @@ fn run(arguments: &[String]) -> Result<String, String> {
         at(&latencies, 99),
         at(&late, 99),
     ))
+}
+
+/// What is posted to one port by somebody who is alone.
+struct Alone<'a> {
+    port: &'a str,
+    stream: TcpStream,
+    /// Of each turn, the median of what its requests took.
+    turns: Vec<f64>,
+    errors: usize,
+}
+
+/// Answers the median over all turns of what a turn's median request took at each port, and of by how much it took longer than at the
+/// first port in the same turn.
+fn alone(arguments: &[String]) -> Result<String, String> {
+    /// Requests of a turn: so few that a turn at each port is over within some tens of milliseconds.
+    const TURN: usize = 40;
+    /// Of these, the first ones, which find the caches as another proxy left them.
+    const NOT_COUNTED: usize = 2;
+    let [target, body, seconds, ports @ ..] = arguments else {
+        return Err("load alone TARGET BODY_FILE SECONDS DIRECT_PORT PORT…".into());
+    };
+    let request = request(target, body)?;
+    let mut asked = Vec::new();
+    for port in ports {
+        asked.push(Alone {
+            port,
+            stream: connected(port)?,
+            turns: Vec::new(),
+            errors: 0,
+        });
+    }
+    let ends = Instant::now() + Duration::from_secs_f64(number(seconds)?);
+    while Instant::now() < ends {
+        for one in asked.iter_mut().filter(|one| one.errors == 0) {
+            let mut took = Vec::new();
+            for _ in 0..TURN {
+                let began = Instant::now();
+                if one.stream.write_all(&request).is_err() || !is_answered(&mut one.stream) {
+                    one.errors += 1;
+                    break;
+                }
+                took.push(began.elapsed().as_secs_f64() * 1e6);
+            }
+            one.turns.extend(took.get_mut(NOT_COUNTED..).map(median));
+        }
+        // Whoever comes before a port does so in every other turn only.
+        asked[1..].reverse();
+    }
+    let direct = asked[0].turns.clone();
+    let told: Vec<String> = (asked.iter_mut())
+        .map(|one| {
+            let mut added: Vec<f64> = one.turns.iter().zip(&direct).map(|(a, b)| a - b).collect();
+            let (p50, added) = (median(&mut one.turns), median(&mut added));
+            format!(
+                r#""{}":{{"p50":{p50:.1},"added":{added:.1},"errors":{}}}"#,
+                one.port, one.errors
+            )
+        })
+        .collect();
+    Ok(format!("{{{}}}", told.join(",")))
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}
+
+fn number(text: &String) -> Result<f64, String> {
+    let number = text.parse::<f64>().ok().filter(|n| *n > 0.0);
+    number.ok_or_else(|| format!("{text} is no number above zero"))
+}
+
+/// A request that posts the body that is in a file.
+fn request(target: &str, body: &String) -> Result<Vec<u8>, String> {
+    let body = fs::read(body).map_err(|error| format!("{body}: {error}"))?;
+    let mut request = format!(
+        "POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    )
+    .into_bytes();
+    request.extend_from_slice(&body);
+    Ok(request)
+}
+
+fn connected(port: &str) -> Result<TcpStream, String> {
+    let open = || {
+        let stream = TcpStream::connect(format!("127.0.0.1:{port}"))?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    };
+    open().map_err(|error: std::io::Error| format!("port {port}: {error}"))
 }
 
 /// When each request is due, from the beginning: at `rate` for `seconds`, `gap` apart in means.
