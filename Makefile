@@ -31,6 +31,8 @@ demo: tools ## See the whole thing work: the proxy and an embedded Ingo on loopb
 .PHONY: test
 test: tools ## Run every test that needs the toolchain alone
 	$(CARGO) test $(LOCKED)
+	@if [ "$$(uname -m)" = x86_64 ] && ! grep -qsw avx512vl /proc/cpuinfo; then \
+	  echo "SKIPPED: SHA-512 by AVX-512, which this processor does not have; make test-all has it emulated" >&2; fi
 
 # Programs that tests need besides the toolchain, and their Debian packages.
 PROGRAMS := prometheus:prometheus promtool:prometheus chromium:chromium tinyproxy:tinyproxy \
@@ -43,6 +45,7 @@ LIBRARIES := /etc/php/*/mods-available/curl.ini:php-curl /usr/share/php/GuzzleHt
 
 .PHONY: test-all
 test-all: tools programs ## Run the tests that need other programs too: Prometheus, Chromium, tinyproxy; as root on Debian they are installed
+	CARGO="$(CARGO)" tests/avx512
 	$(CARGO) test $(LOCKED) --test observed --test browser -- --include-ignored --nocapture
 	$(CARGO) test $(LOCKED) --test wayout
 	$(CARGO) test $(LOCKED) --test it clients -- --nocapture
