@@ -103,7 +103,7 @@ docs: tools ## Build the code's documentation, target/doc/ingo_signing_proxy
 
 .PHONY: bench
 bench: tools ## Measure signing, verifying, deciding and an exchange in one process; docs/performance.md
-	$(CARGO) bench $(LOCKED) --bench signing --bench exchange
+	$(CARGO) bench --profile measured $(LOCKED) --bench signing --bench exchange
 
 .PHONY: bench-compare
 bench-compare: build ## Measure this proxy beside nginx, nginx with Lua and HAProxy: target/bench/speed.md

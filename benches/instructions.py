@@ -38,7 +38,7 @@ STRANGERS = range(2, 7)
 
 def program():
     """The bench, built as releases are."""
-    built = subprocess.run(['cargo', 'bench', '--locked', '--no-run', '--bench', 'instructions', '--message-format', 'json'],
+    built = subprocess.run(['cargo', 'bench', '--profile', 'measured', '--locked', '--no-run', '--bench', 'instructions', '--message-format', 'json'],
                            stdout=subprocess.PIPE, text=True, check=True, cwd=f'{HERE}/..')
     for line in built.stdout.splitlines():
         told = json.loads(line)

@@ -1,4 +1,4 @@
-//! What a begin in the journal costs, for `docs/journal.md`: `JOURNAL_BENCH_DIR=… cargo bench --bench journal`.
+//! What a begin in the journal costs, for `docs/journal.md`: `JOURNAL_BENCH_DIR=… cargo bench --profile measured --bench journal`.
 //!
 //! The figures depend on the disk, so nothing is asserted.
 
