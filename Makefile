@@ -48,6 +48,8 @@ test-all: tools programs ## Run the tests that need other programs too: Promethe
 	CARGO="$(CARGO)" tests/avx512
 	$(CARGO) test $(LOCKED) --test observed --test browser -- --include-ignored --nocapture
 	$(CARGO) test $(LOCKED) --test wayout
+	@# TLS by AWS-LC, which is a feature of its own.
+	$(CARGO) test $(LOCKED) --features aws-lc-rs --test it tls
 	$(CARGO) test $(LOCKED) --test it clients -- --nocapture
 	$(CARGO) test $(LOCKED) --test documented -- --include-ignored --nocapture
 	$(MAKE) deploy-check
