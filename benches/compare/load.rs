@@ -144,6 +144,9 @@ fn alone(arguments: &[String]) -> Result<String, String> {
     let [target, body, seconds, ports @ ..] = arguments else {
         return Err("load alone TARGET BODY_FILE SECONDS DIRECT_PORT PORT…".into());
     };
+    if ports.is_empty() {
+        return Err("at which ports?".into());
+    }
     let request = request(target, body)?;
     let mut asked = Vec::new();
     for port in ports {
@@ -166,7 +169,12 @@ fn alone(arguments: &[String]) -> Result<String, String> {
                 }
                 took.push(began.elapsed().as_secs_f64() * 1e6);
             }
-            one.turns.extend(took.get_mut(NOT_COUNTED..).map(median));
+            if took.len() == TURN {
+                one.turns.push(median(&mut took[NOT_COUNTED..]));
+            }
+        }
+        if asked[0].errors > 0 {
+            return Err(format!("port {}: not answered with 200", asked[0].port));
         }
         // Whoever comes before a port does so in every other turn only.
         asked[1..].reverse();

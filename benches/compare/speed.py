@@ -35,6 +35,8 @@ def speed(run, options):
             for name, (process, port) in live.items():
                 if name not in refused:
                     errors[name] = measured(run, options, process, port, size, rows[name])
+            if errors['direct']:
+                raise Failed(f'the upstream answered {errors["direct"]} errors where no proxy is')
             ports = {name: live[name][1] for name in errors}
             # As long as a third of the round of each would be, for all of them in turns.
             alone = load.alone(run, list(ports.values()), size, options.seconds * len(ports) / 3)

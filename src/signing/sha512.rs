@@ -124,6 +124,7 @@ impl FixedOutputCore for Core {
         // Both at once, if there are two: it is quicker.
         let (end, taken) = ended(rest, rest.len() as u128 + 128 * self.blocks);
         compress(&mut self.state, &end[2 - taken..]);
+        buffer.reset();
         out.copy_from_slice(&bytes(self.state));
     }
 }
@@ -134,7 +135,8 @@ impl AlgorithmName for Core {
     }
 }
 
-// The state of a keyed MAC is as good as its key. What compressing leaves of it on the stack is not wiped.
+// The state of a keyed MAC is as good as its key. What compressing leaves of it on the stack is not wiped, nor is the end of a message there,
+// which of a key of more than a block are its last bytes.
 impl Drop for Core {
     fn drop(&mut self) {
         self.state.zeroize();
