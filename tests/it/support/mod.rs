@@ -31,7 +31,7 @@ pub use upstream::{Cut, Upstream};
 use std::time::Duration;
 
 /// How long anything may take that should happen at once. Generous, because the machine may be busy.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The secret of nearly every test. It is searched for in all that the program prints.
 pub const SECRET: &[u8] = b"canary-secret-8d1f6c0b5a7e4f29";
