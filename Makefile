@@ -38,10 +38,12 @@ test: tools ## Run every test that needs the toolchain alone
 PROGRAMS := prometheus:prometheus promtool:prometheus chromium:chromium tinyproxy:tinyproxy \
   curl:curl jq:jq openssl:openssl python3:python3 ss:iproute2 haproxy:haproxy nginx:libnginx-mod-http-lua \
   java:default-jdk-headless node:nodejs php:php-cli mcs:mono-mcs \
-  strace:strace systemd-analyze:systemd wget:wget buildah:buildah valgrind:valgrind
-# What comes with none of these by itself: extensions and libraries of the languages that pages show programs in.
+  strace:strace systemd-analyze:systemd wget:wget buildah:buildah valgrind:valgrind \
+  bochs:bochs xorriso:xorriso cpio:cpio script:bsdutils
+# What comes with none of these by itself: extensions and libraries of the languages that pages show programs in, and what tests/avx512 boots.
 LIBRARIES := /etc/php/*/mods-available/curl.ini:php-curl /usr/share/php/GuzzleHttp/autoload.php:php-guzzlehttp-guzzle \
-  /usr/lib/mono/4.5/System.Net.Http.dll:libmono-system-net-http4.0-cil /usr/lib/python3*/ensurepip:python3-venv /usr/lib/python3*/dist-packages/requests/__init__.py:python3-requests
+  /usr/lib/mono/4.5/System.Net.Http.dll:libmono-system-net-http4.0-cil /usr/lib/python3*/ensurepip:python3-venv /usr/lib/python3*/dist-packages/requests/__init__.py:python3-requests \
+  $(foreach package,bochs-term bochsbios vgabios isolinux syslinux-common busybox-static,/var/lib/dpkg/info/$(package).list:$(package))
 
 .PHONY: test-all
 test-all: tools programs ## Run the tests that need other programs too: Prometheus, Chromium, tinyproxy; as root on Debian they are installed

@@ -59,7 +59,7 @@ def wrk(run, port, size, seconds, connections, on=None):
     return result
 
 
-def ours(run, arguments, seconds):
+def told(run, arguments, seconds):
     """What load.rs tells."""
     program = run.path('load')
     if not os.path.exists(program):
@@ -72,13 +72,13 @@ def ours(run, arguments, seconds):
 
 def open_loop(run, port, size, seconds, connections, rate, arrivals, seed):
     """p50 and p99 in µs of an open loop, each counted from when the request was due; and errors."""
-    return ours(run, ['open', port, TARGET, posted(run, size), rate, seconds, connections, arrivals, seed], seconds)
+    return told(run, ['open', port, TARGET, posted(run, size), rate, seconds, connections, arrivals, seed], seconds)
 
 
 def alone(run, ports, size, seconds):
     """By port: p50 in µs of one caller on one connection, what that is more than at the first port, and errors. A few requests at each in turn."""
-    told = ours(run, ['alone', TARGET, posted(run, size), seconds, *ports], seconds)
-    return {port: told[str(port)] for port in ports}
+    by_port = told(run, ['alone', TARGET, posted(run, size), seconds, *ports], seconds)
+    return {port: by_port[str(port)] for port in ports}
 
 
 def oha_program():

@@ -141,15 +141,12 @@ fn alone(arguments: &[String]) -> Result<String, String> {
     const TURN: usize = 40;
     /// Of these, the first ones, which find the caches as another proxy left them.
     const NOT_COUNTED: usize = 2;
-    let [target, body, seconds, ports @ ..] = arguments else {
+    let [target, body, seconds, _direct, ..] = arguments else {
         return Err("load alone TARGET BODY_FILE SECONDS DIRECT_PORT PORT…".into());
     };
-    if ports.is_empty() {
-        return Err("at which ports?".into());
-    }
     let request = request(target, body)?;
     let mut asked = Vec::new();
-    for port in ports {
+    for port in &arguments[3..] {
         asked.push(Alone {
             port,
             stream: connected(port)?,
@@ -198,13 +195,13 @@ fn median(values: &mut [f64]) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
-fn number(text: &String) -> Result<f64, String> {
+fn number(text: &str) -> Result<f64, String> {
     let number = text.parse::<f64>().ok().filter(|n| *n > 0.0);
     number.ok_or_else(|| format!("{text} is no number above zero"))
 }
 
 /// A request that posts the body that is in a file.
-fn request(target: &str, body: &String) -> Result<Vec<u8>, String> {
+fn request(target: &str, body: &str) -> Result<Vec<u8>, String> {
     let body = fs::read(body).map_err(|error| format!("{body}: {error}"))?;
     let mut request = format!(
         "POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
