@@ -55,7 +55,7 @@ fn main() -> ExitCode {
 fn sign(bytes: usize, times: u32) {
     let (signer, body) = (support::signer(), support::body(bytes));
     for _ in 0..times {
-        support::sign(&signer, black_box(&body), |headers| {
+        support::sign(&signer, black_box(&body), Duration::ZERO, |headers| {
             black_box(headers);
         });
     }
@@ -78,7 +78,7 @@ fn verified(bytes: usize, times: u32) {
         method: "POST".to_owned(),
         target: support::TARGET.as_bytes().to_vec(),
         version: "HTTP/1.1".to_owned(),
-        headers: support::sign(&support::signer(), &body, support::captured),
+        headers: support::sign(&support::signer(), &body, Duration::ZERO, support::captured),
         body,
     };
     for _ in 0..times {

@@ -12,7 +12,7 @@ use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, UNIX_EPOCH},
 };
 
 use ingo_signing_proxy::{
@@ -49,15 +49,20 @@ pub fn signer() -> Signer {
     )
 }
 
-/// A request as each is signed: the body's digest, then the headers, of which `take` has what it returns.
-pub fn sign<T>(signer: &Signer, body: &[u8], take: impl FnOnce(&SignedHeaders<'_>) -> T) -> T {
+/// A request as each is signed, `after` [`AT`]: the body's digest, then the headers, of which `take` has what it returns.
+pub fn sign<T>(
+    signer: &Signer,
+    body: &[u8],
+    after: Duration,
+    take: impl FnOnce(&SignedHeaders<'_>) -> T,
+) -> T {
     let digest = BodyDigest::of(body);
     let unsigned = Unsigned {
         method: "POST",
         target: TARGET.as_bytes(),
         digest: &digest,
     };
-    take(&signer.sign(unsigned, std::time::UNIX_EPOCH + AT))
+    take(&signer.sign(unsigned, UNIX_EPOCH + AT + after))
 }
 
 /// Signed headers as a verifier gets them.
@@ -74,7 +79,7 @@ pub fn signing_string(body: &[u8]) -> Vec<u8> {
         target: TARGET.as_bytes(),
         digest: &digest,
     };
-    let date = ingo_signing_proxy::signing::imf_fixdate(std::time::UNIX_EPOCH + AT);
+    let date = ingo_signing_proxy::signing::imf_fixdate(UNIX_EPOCH + AT);
     ingo_signing_proxy::signing::signing_string(&HeaderOrder::ORDER_A, unsigned, &date)
 }
 

@@ -13,7 +13,6 @@ use super::{
 use crate::secret::Secret;
 
 /// A credential's prepared signature: the HMAC key state is computed once and cloned for each request.
-#[derive(Clone)]
 pub struct Signer {
     username: String,
     algorithm: Algorithm,
