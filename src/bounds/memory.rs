@@ -55,6 +55,11 @@ pub struct Reservation {
 }
 
 impl Reservation {
+    /// What it holds.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Takes `bytes` more for a request body.
     ///
     /// # Errors

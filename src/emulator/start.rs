@@ -41,10 +41,13 @@ const BODY_BYTES: usize = 4 * 1024 * 1024;
 const CONTROL_HEAD_BYTES: usize = 1024 * 1024;
 const CONTROL_LIMITS: ConnectionLimits = ConnectionLimits {
     connections: 64,
+    from_one: None,
     head_bytes: 16 * 1024,
     head_deadline: Duration::from_secs(10),
     idle_timeout: Duration::from_secs(10),
 };
+
+const TOO_MANY: &str = "as many connections are open as the control listener takes";
 
 /// The settings of an emulator; what is not set has a default that suits a test.
 #[derive(Debug)]
@@ -217,7 +220,7 @@ impl Builder {
                 lifecycle: None,
                 tls: None,
                 refusal: Box::new(|why| {
-                    refused_connection(why).map_or_else(Vec::new, |(_, answer)| answer)
+                    refused_connection(why, TOO_MANY).map_or_else(Vec::new, |(_, answer)| answer)
                 }),
             };
             tokio::spawn(async move {

@@ -264,12 +264,12 @@ fn by_field(
     fields
 }
 
-/// A whole answer for a connection of which no request was read, and its code; `None` where nothing can be answered.
-pub(crate) fn refused_connection(why: Refusal) -> Option<(Code, Vec<u8>)> {
+/// A whole answer for a connection of which no request was read, and its code; `None` where nothing can be answered. `too_many` says which
+/// limit is reached where as many are open as may be.
+pub(crate) fn refused_connection(why: Refusal, too_many: &'static str) -> Option<(Code, Vec<u8>)> {
     let rejection = match why {
-        Refusal::TooMany => {
-            overloaded("as many connections are open as limits.inbound_connections allows")
-        }
+        Refusal::TooMany => overloaded(too_many),
+        Refusal::TooManyHttp2 => return Some((Code::Overloaded, go_away(too_many))),
         Refusal::Cleartext => Rejection::unsent(
             Code::BadRequest,
             "this listener speaks TLS and the connection does not; call it with https://",
@@ -280,6 +280,19 @@ pub(crate) fn refused_connection(why: Refusal) -> Option<(Code, Vec<u8>)> {
     let (head, body) = problem(&rejection, &trail);
     let wire = head.to_wire(false).map(|head| [&head[..], &body].concat());
     Some((rejection.code, wire.unwrap_or_default()))
+}
+
+/// What an HTTP/2 connection is told that ends before any of its streams was looked at: SETTINGS without any, with which a server begins
+/// (RFC 9113 §3.4), and GOAWAY with ENHANCE_YOUR_CALM (§6.8, §7).
+fn go_away(why: &str) -> Vec<u8> {
+    const ENHANCE_YOUR_CALM: u8 = 0xb;
+    let length = u8::try_from(8 + why.len()).expect("a short reason");
+    let mut frames = vec![0, 0, 0, 4, 0, 0, 0, 0, 0];
+    frames.extend([0, 0, length, 7, 0, 0, 0, 0, 0]);
+    // The last stream that was looked at, and the error.
+    frames.extend([0, 0, 0, 0, 0, 0, 0, ENHANCE_YOUR_CALM]);
+    frames.extend_from_slice(why.as_bytes());
+    frames
 }
 
 #[cfg(test)]

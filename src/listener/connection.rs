@@ -26,7 +26,7 @@ use tokio::{
 };
 
 use super::{
-    serve::{Door, H2_STREAMS},
+    serve::{Door, H2_STREAMS, Refusal},
     wire::Wire,
 };
 use crate::{
@@ -165,11 +165,12 @@ impl Guarded {
             return Ok(());
         };
         if begun > FREE_HEAD {
-            let mut charge = self.door.memory.reserve();
-            if charge.grow_for_request(begun * HELD_PER_HEAD_BYTE).is_err() {
+            let memory = &self.door.memory;
+            let charge = self.charged.get_or_insert_with(|| memory.reserve());
+            let more = (begun * HELD_PER_HEAD_BYTE).saturating_sub(charge.bytes());
+            if charge.grow_for_request(more).is_err() {
                 return Err(self.refuse(Fault::NoMemory));
             }
-            self.charged = Some(charge);
         }
         let deadline = self.door.limits.head_deadline;
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(deadline)));
@@ -267,12 +268,15 @@ impl Guarded {
 
     /// An HTTP/2 connection: it counts as many as it may have streams, and may hold answers that are written and not yet
     /// flushed, which the way out must wait for.
-    fn becomes_h2(&mut self) -> io::Result<()> {
+    async fn becomes_h2(&mut self) -> io::Result<()> {
         self.scanner = None;
         let more = H2_STREAMS - 1;
-        let places = self.door.places.clone().try_acquire_many_owned(more);
-        self._places
-            .push(places.map_err(|_| io::Error::other("too many connections"))?);
+        let Ok(places) = self.door.places.clone().try_acquire_many_owned(more) else {
+            let refusals = self.door.refusals.clone();
+            refusals.tell(&mut self.inner, Refusal::TooManyHttp2).await;
+            return Err(io::Error::other("refused by the guard"));
+        };
+        self._places.push(places);
         self._open = self.door.lifecycle.as_ref().map(Lifecycle::open);
         Ok(())
     }
@@ -298,7 +302,7 @@ impl Peek for Guarded {
         let limit = self.door.limits.idle_timeout;
         timeout(limit, self.peek_preface()).await??;
         if self.peeked.as_ref() == H2_PREFACE {
-            self.becomes_h2()?;
+            self.becomes_h2().await?;
         }
         buf.fill(0);
         let n = self.peeked.len().min(buf.len());

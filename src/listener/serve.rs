@@ -1,8 +1,11 @@
 //! Serving a bound socket: Pingora accepts, we count and guard each connection, the application answers.
 
 use std::{
+    collections::HashMap,
+    fmt,
     fs::Permissions,
     io,
+    net::IpAddr,
     os::{
         fd::{IntoRawFd as _, OwnedFd},
         unix::fs::PermissionsExt as _,
@@ -22,9 +25,9 @@ use pingora::{
     tls::{ServerConfig, TlsAcceptor},
 };
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt, copy, sink},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt, copy, sink},
     runtime::Handle,
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
     time::timeout,
 };
@@ -44,6 +47,8 @@ use crate::{
 pub struct ConnectionLimits {
     /// Connections open at once; one of HTTP/2 counts as [`H2_STREAMS`].
     pub connections: usize,
+    /// Of these, what one peer's address may have; `None` where all callers are one host's.
+    pub from_one: Option<usize>,
     /// Bytes of a request head.
     pub head_bytes: usize,
     /// A head must be complete this long after its first byte.
@@ -75,6 +80,13 @@ pub(super) struct Door {
     pub(super) places: Arc<Semaphore>,
     pub(super) memory: Memory,
     pub(super) lifecycle: Option<Lifecycle>,
+    pub(super) refusals: Arc<Refusals>,
+}
+
+/// How connections are refused, of which few at once are told.
+pub(super) struct Refusals {
+    places: Semaphore,
+    answer: Box<dyn Fn(Refusal) -> Vec<u8> + Send + Sync>,
 }
 
 /// A socket and how it is to be served.
@@ -95,7 +107,7 @@ pub struct Listening<A> {
     pub lifecycle: Option<Lifecycle>,
     /// TLS, where callers must speak it.
     pub tls: Option<Arc<Renewed<ServerConfig>>>,
-    /// What is written to a connection that is refused: a whole HTTP/1.1 answer that closes the connection.
+    /// Counts a connection that is refused, and says what is written to it: a whole answer that closes the connection.
     pub refusal: Box<dyn Fn(Refusal) -> Vec<u8> + Send + Sync>,
 }
 
@@ -104,6 +116,8 @@ pub struct Listening<A> {
 pub enum Refusal {
     /// As many are open as may.
     TooMany,
+    /// It speaks HTTP/2 and counts as [`H2_STREAMS`], which is more than may still be opened.
+    TooManyHttp2,
     /// It speaks HTTP in the clear where TLS is spoken.
     Cleartext,
     /// Its TLS handshake failed or was too slow. Nothing can be answered.
@@ -137,10 +151,13 @@ impl<A: ServerApp + Send + Sync + 'static> Listening<A> {
                 places: self.places,
                 memory: self.memory,
                 lifecycle: self.lifecycle,
+                refusals: Arc::new(Refusals {
+                    places: Semaphore::new(REFUSED_AT_ONCE),
+                    answer: self.refusal,
+                }),
             },
-            refusals: Semaphore::new(REFUSED_AT_ONCE),
+            peers: Arc::default(),
             tls: self.tls,
-            refusal: self.refusal,
         });
         let mut accepting = JoinSet::new();
         for lane in lanes {
@@ -222,20 +239,29 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for OnLane<A> {
 struct Counted<A> {
     app: Arc<A>,
     door: Door,
-    refusals: Semaphore,
+    peers: Arc<Peers>,
     tls: Option<Arc<Renewed<ServerConfig>>>,
-    refusal: Box<dyn Fn(Refusal) -> Vec<u8> + Send + Sync>,
+}
+
+/// How many connections each peer has open, where that is bounded.
+#[derive(Debug, Default)]
+struct Peers(Mutex<HashMap<IpAddr, usize>>);
+
+/// A connection of a peer that is counted; not any more when dropped.
+struct OfPeer {
+    peers: Arc<Peers>,
+    address: IpAddr,
 }
 
 impl<A: ServerApp + Send + Sync + 'static> Counted<A> {
     /// Lets a connection in, if it may be, and has it served.
-    async fn admit(&self, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        let Ok(place) = self.door.places.clone().try_acquire_owned() else {
+    async fn admit(&self, mut stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        let Some((place, _of_peer)) = self.place(&stream) else {
             if self.tls.is_none() {
-                Box::pin(self.refuse(stream, Refusal::TooMany)).await;
+                Box::pin(self.door.refusals.tell(&mut stream, Refusal::TooMany)).await;
             } else {
                 // Within TLS an answer would cost a handshake, which is what there is too much of.
-                let _counted = (self.refusal)(Refusal::TooMany);
+                self.door.refusals.count(Refusal::TooMany);
             }
             return None;
         };
@@ -249,6 +275,12 @@ impl<A: ServerApp + Send + Sync + 'static> Counted<A> {
     }
 }
 
+/// The address at the other end, where it has one.
+fn peer(stream: &Stream) -> Option<IpAddr> {
+    let digest = stream.get_socket_digest()?;
+    Some(digest.peer_addr()?.as_inet()?.ip().to_canonical())
+}
+
 fn is_goodbye(kind: io::ErrorKind) -> bool {
     matches!(
         kind,
@@ -259,7 +291,79 @@ fn is_goodbye(kind: io::ErrorKind) -> bool {
     )
 }
 
+impl Peers {
+    /// Counts a connection of `address`, unless it has as many as it may.
+    fn one_more(self: &Arc<Self>, address: IpAddr, most: usize) -> Option<OfPeer> {
+        let mut open = self.0.lock();
+        let of_this = open.entry(address).or_default();
+        if *of_this >= most {
+            return None;
+        }
+        *of_this += 1;
+        let peers = self.clone();
+        Some(OfPeer { peers, address })
+    }
+}
+
+impl Drop for OfPeer {
+    fn drop(&mut self) {
+        let mut open = self.peers.0.lock();
+        if let Some(of_this) = open.get_mut(&self.address) {
+            *of_this -= 1;
+            if *of_this == 0 {
+                open.remove(&self.address);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Refusals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Refusals").finish_non_exhaustive()
+    }
+}
+
+impl Refusals {
+    /// Counts a connection that ends without a word.
+    fn count(&self, why: Refusal) {
+        let _unsent = (self.answer)(why);
+    }
+
+    /// Counts a connection and tells it why it ends, if not too many are being told.
+    pub(super) async fn tell<S>(&self, mut stream: &mut S, why: Refusal)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + ?Sized,
+    {
+        let answer = (self.answer)(why);
+        let Ok(_one_of_few) = self.places.try_acquire() else {
+            return;
+        };
+        let _closed_or_late = timeout(REFUSAL_DEADLINE, async {
+            if stream.write_all(&answer).await.is_ok()
+                && AsyncWriteExt::shutdown(&mut stream).await.is_ok()
+            {
+                // Closing with unread bytes would reset the connection and with it the answer.
+                let _end = copy(&mut stream.take(REFUSED_REQUEST_BYTES), &mut sink()).await;
+            }
+        })
+        .await;
+    }
+}
+
 impl<A> Counted<A> {
+    /// A place for the connection, if there is one for it and for its peer.
+    fn place(&self, stream: &Stream) -> Option<(OwnedSemaphorePermit, Option<OfPeer>)> {
+        let of_peer = match self.door.limits.from_one {
+            Some(most) => match peer(stream) {
+                Some(address) => Some(self.peers.one_more(address, most)?),
+                None => None,
+            },
+            None => None,
+        };
+        let place = self.door.places.clone().try_acquire_owned().ok()?;
+        Some((place, of_peer))
+    }
+
     /// Makes the TLS handshake.
     async fn secure(&self, mut stream: Stream, config: Arc<ServerConfig>) -> Option<Wire> {
         let mut first = [0];
@@ -285,40 +389,25 @@ impl<A> Counted<A> {
         };
         match timeout(self.door.limits.head_deadline, accepting).await {
             Ok(Ok(Ok(wire))) => Some(wire),
-            Ok(Ok(Err(cleartext))) => {
-                self.refuse(cleartext, Refusal::Cleartext).await;
+            Ok(Ok(Err(mut cleartext))) => {
+                let refusals = &self.door.refusals;
+                refusals.tell(&mut cleartext, Refusal::Cleartext).await;
                 None
             }
             // Whoever only looks whether the port is open, as load balancers do, is no news.
             Ok(Err(error)) if is_goodbye(error.kind()) => None,
             Ok(Err(error)) => {
-                let _counted = (self.refusal)(Refusal::Handshake);
+                self.door.refusals.count(Refusal::Handshake);
                 tracing::warn!(%error, "a caller's TLS handshake failed; check its trust, its certificate and its TLS version");
                 None
             }
             Err(_late) => {
-                let _counted = (self.refusal)(Refusal::Handshake);
+                self.door.refusals.count(Refusal::Handshake);
                 tracing::warn!(
                     "a caller's TLS handshake was not complete within limits.header_deadline; check the caller and what lies on the way"
                 );
                 None
             }
         }
-    }
-
-    async fn refuse(&self, mut stream: Stream, why: Refusal) {
-        let Ok(_one_of_few) = self.refusals.try_acquire() else {
-            return;
-        };
-        let answer = (self.refusal)(why);
-        let _closed_or_late = timeout(REFUSAL_DEADLINE, async {
-            if stream.write_all(&answer).await.is_ok()
-                && AsyncWriteExt::shutdown(&mut stream).await.is_ok()
-            {
-                // Closing with unread bytes would reset the connection and with it the answer.
-                let _end = copy(&mut stream.take(REFUSED_REQUEST_BYTES), &mut sink()).await;
-            }
-        })
-        .await;
     }
 }

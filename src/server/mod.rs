@@ -39,12 +39,18 @@ use crate::{
 /// The health and admin listeners serve a kubelet, a few scrapers, a person; whoever else connects must not keep those out.
 const OPERATOR_LIMITS: ConnectionLimits = ConnectionLimits {
     connections: 1024,
+    from_one: Some(64),
     head_bytes: 16 * 1024,
     head_deadline: Duration::from_secs(5),
     idle_timeout: Duration::from_secs(5),
 };
+/// What the heads of each of these listeners may hold: of callers' `limits.buffered_bytes` they take nothing.
+const OPERATOR_HEADS: usize = 4 << 20;
 /// The last records of the journal are given this long to reach a disk that may hang.
 const JOURNAL_CLOSE: Duration = Duration::from_secs(5);
+const TOO_MANY_CALLERS: &str = "as many connections are open as limits.inbound_connections allows";
+const TOO_MANY_OPERATORS: &str =
+    "as many connections are open as this listener takes, of all or of one address";
 /// The last spans are given this long to reach a collector that may not answer.
 const SPANS_CLOSE: Duration = Duration::from_secs(3);
 /// HTTP/2 callers are given this long to take what was written for them and to hear that the connection ends; so is whoever
@@ -254,7 +260,7 @@ impl Server {
             memory: configured.process.memory.clone(),
             lifecycle: Some(lifecycle.clone()),
             tls: inbound_tls.clone(),
-            refusal: Box::new(move |why| match refused_connection(why) {
+            refusal: Box::new(move |why| match refused_connection(why, TOO_MANY_CALLERS) {
                 Some((code, answer)) => {
                     refused.reject(code);
                     answer
@@ -274,11 +280,12 @@ impl Server {
             app,
             limits: OPERATOR_LIMITS,
             places: OPERATOR_LIMITS.places(),
-            memory: configured.process.memory.clone(),
+            memory: Memory::new(OPERATOR_HEADS),
             lifecycle: None,
             tls: None,
             refusal: Box::new(|why| {
-                refused_connection(why).map_or_else(Vec::new, |(_, answer)| answer)
+                refused_connection(why, TOO_MANY_OPERATORS)
+                    .map_or_else(Vec::new, |(_, answer)| answer)
             }),
         };
         let hosts = |listener: &Listener| Hosts::of(&listener.address, &listener.hosts);
@@ -421,6 +428,7 @@ async fn leave(
 fn connection_limits(limits: &Limits) -> ConnectionLimits {
     ConnectionLimits {
         connections: limits.inbound_connections,
+        from_one: None,
         head_bytes: limits.header_bytes,
         head_deadline: limits.header_deadline,
         idle_timeout: limits.inbound_idle_timeout,

@@ -129,6 +129,79 @@ fn the_health_listener_answers_while_the_proxy_listener_is_full() {
 }
 
 #[test]
+fn an_http_2_connection_beyond_the_limit_is_told_so_and_counted() {
+    const BEGINNING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let upstream = Upstream::answering(Reply::json("{}"));
+    // One of HTTP/2 counts as 100.
+    let yaml = "limits:\n  inbound_connections: 150\n";
+    let proxy = Proxy::to(&upstream).yaml(yaml).start();
+    let mut first = proxy.client();
+    first.send(BEGINNING);
+    assert!(first.hears_something_within(PATIENCE), "its settings");
+    let mut second = proxy.client();
+    second.send(BEGINNING);
+    second.finish_sending();
+    let heard = second.everything();
+    // SETTINGS (RFC 9113 §6.5), then GOAWAY (§6.8): no stream was looked at, ENHANCE_YOUR_CALM.
+    assert_eq!(heard[..9], [0, 0, 0, 4, 0, 0, 0, 0, 0], "{heard:?}");
+    assert_eq!(heard[12..26], [7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 11]);
+    let why = &heard[26..];
+    assert_eq!(usize::from(heard[11]), 8 + why.len());
+    assert_eq!(
+        String::from_utf8_lossy(why),
+        "as many connections are open as limits.inbound_connections allows"
+    );
+    let overloaded = [("code", "overloaded")];
+    proxy.metrics_become(|m| m.sum("ingo_proxy_rejections_total", &overloaded) == 1.0);
+    assert_eq!(proxy.post(&Post::new("{}")).status, 200);
+}
+
+#[test]
+fn what_is_sent_to_the_health_listener_takes_nothing_from_callers() {
+    let upstream = Upstream::answering(Reply::json("{}"));
+    let yaml = "limits:\n  body_bytes: 32KiB\n  buffered_bytes: 128KiB\nupstream:\n  max_response_bytes: 64KiB\n";
+    let proxy = Proxy::to(&upstream).yaml(yaml).start();
+    let head = [
+        b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX: ".as_slice(),
+        &[b'x'; 15_000],
+    ];
+    let mut unfinished: Vec<Client> = (0..8)
+        .map(|_| {
+            let mut client = Client::connect(proxy.address("health"));
+            client.send(&head.concat());
+            client
+        })
+        .collect();
+    // They are ended within five seconds.
+    while !unfinished[7].hears_something_within(Duration::from_millis(20)) {
+        let answer = proxy.post(&Post::new(json_of(1_000)));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+}
+
+#[test]
+fn whoever_holds_connections_to_the_health_listener_keeps_nobody_else_out() {
+    let upstream = Upstream::answering(Reply::json("{}"));
+    let proxy = Proxy::to(&upstream).start();
+    let health = proxy.address("health");
+    let from_another = || Client::connect_from([127, 0, 0, 2].into(), health);
+    let mut held: Vec<Client> = (0..64).map(|_| from_another()).collect();
+    for client in &mut held {
+        assert_eq!(client.get("/livez").status, 200);
+    }
+    from_another()
+        .get("/livez")
+        .is_problem(503, "overloaded", "no");
+    assert_eq!(proxy.health("/livez").status, 200);
+    drop(held);
+    // What one address had is given back.
+    let until = Instant::now() + PATIENCE;
+    while from_another().get("/livez").status != 200 {
+        assert!(Instant::now() < until, "a place was never given back");
+    }
+}
+
+#[test]
 fn bodies_beyond_the_buffered_bytes_are_refused_and_what_was_held_is_given_back() {
     const MIB: usize = 1_048_576;
     const CALLERS: usize = 8;

@@ -13,6 +13,7 @@ use std::{
 
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, StreamOwned, pki_types::ServerName};
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 
 use super::{PATIENCE, Post, wire, wire::Incoming};
 
@@ -51,6 +52,18 @@ impl Client {
         let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
         stream.set_nodelay(true)?;
         Ok(Self::over(Stream::Tcp(stream)))
+    }
+
+    /// Connects over TCP from another of this host's addresses.
+    pub fn connect_from(source: IpAddr, address: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        let source = SocketAddr::new(source, 0).into();
+        socket.bind(&source).expect("an address of this host");
+        let connected = socket.connect_timeout(&address.into(), PATIENCE);
+        connected.expect("the listener should accept connections");
+        let stream = TcpStream::from(socket);
+        stream.set_nodelay(true).expect("a TCP socket");
+        Self::over(Stream::Tcp(stream))
     }
 
     /// Connects over TLS, to 127.0.0.1 by that name, or says why not.
