@@ -34,12 +34,19 @@ pub(super) async fn examine(
     let Some(addresses) = resolve(upstream, &mut steps).await else {
         return unreached(steps, &["connect", "tls", "protocol", "clock"]);
     };
-    let Some(reached) = connect(upstream, &addresses, &mut steps).await else {
+    let connected = connect(upstream, &addresses, &mut steps).await;
+    if connected.is_empty() {
         return unreached(steps, &["tls", "protocol", "clock"]);
-    };
+    }
     match roots {
         Some(roots) => {
-            if !tls(upstream, reached, roots, clock, &mut steps).await {
+            let several = connected.len() > 1;
+            let mut any = false;
+            for (address, reached) in connected {
+                let whose = several.then(|| format!("{address}: ")).unwrap_or_default();
+                any |= tls(upstream, reached, roots, clock, &whose, &mut steps).await;
+            }
+            if !any {
                 return unreached(steps, &["protocol", "clock"]);
             }
         }
@@ -78,13 +85,13 @@ async fn resolve(upstream: &Upstream, steps: &mut Vec<Step>) -> Option<Vec<Socke
     }
 }
 
-/// Tries every address, because an exchange may meet any; the first good connection is kept.
+/// Tries every address, because an exchange may meet any.
 async fn connect(
     upstream: &Upstream,
     addresses: &[SocketAddr],
     steps: &mut Vec<Step>,
-) -> Option<Reached> {
-    let mut kept = None;
+) -> Vec<(SocketAddr, Reached)> {
+    let mut connected = Vec::new();
     let mut failed = Vec::new();
     for address in addresses {
         match upstream.reach(*address).await {
@@ -94,7 +101,7 @@ async fn connect(
                     None => address.to_string(),
                 };
                 steps.push(Step::well("connect", how));
-                kept.get_or_insert(reached);
+                connected.push((*address, reached));
             }
             Err(why) => failed.push((address, why)),
         }
@@ -102,7 +109,7 @@ async fn connect(
     for (address, why) in failed {
         let (what, remedy) = upstream.why_unreached(why);
         let detail = format!("{address}: {what}");
-        steps.push(if kept.is_none() {
+        steps.push(if connected.is_empty() {
             Step::wrong("connect", detail, remedy)
         } else if why == Unreachable::Other && address.is_ipv6() {
             // A host without IPv6 is no fault, and passing such an address over takes no time.
@@ -116,14 +123,16 @@ async fn connect(
             Step::wrong("connect", detail, remedy)
         });
     }
-    kept
+    connected
 }
 
+/// Makes a handshake; `whose` it is stands before what is said of it.
 async fn tls(
     upstream: &Upstream,
     reached: Reached,
     roots: &Roots,
     clock: &Clock,
+    whose: &str,
     steps: &mut Vec<Step>,
 ) -> bool {
     match upstream.shake_hands(reached, roots).await {
@@ -148,7 +157,7 @@ async fn tls(
             };
             steps.push(Step::well(
                 "tls",
-                format!("{version}{shown}{soon}{by}{wants}"),
+                format!("{whose}{version}{shown}{soon}{by}{wants}"),
             ));
             true
         }
@@ -168,7 +177,7 @@ async fn tls(
         Err((why, certificate)) => {
             let (what, remedy) = distrusted(why, certificate.as_ref(), roots);
             let shown = certificate.map_or_else(String::new, |c| described(&c, clock.now()));
-            steps.push(Step::wrong("tls", format!("{what}{shown}"), remedy));
+            steps.push(Step::wrong("tls", format!("{whose}{what}{shown}"), remedy));
             false
         }
     }

@@ -1,4 +1,4 @@
-//! From a host name to a connection: all addresses are tried, and the last good answer of the resolver is kept.
+//! From a host name to a connection: all addresses are tried, TLS included, and the last good answer of the resolver is kept.
 //!
 //! Where a proxy is on the way, it is the proxy's name that is resolved and the proxy that is connected to; the upstream's name
 //! is the proxy's to resolve (`tunnel`).
@@ -30,7 +30,10 @@ use tokio::{
     time::timeout,
 };
 
-use super::tunnel::{PROXY_PASSWORD, PROXY_REFUSED, Tunnel};
+use super::{
+    send::{Failure, connect_failure},
+    tunnel::{PROXY_PASSWORD, PROXY_REFUSED, Tunnel},
+};
 use crate::config::{Origin, ProxyConfig};
 
 /// The host name could not be resolved.
@@ -131,6 +134,34 @@ impl Dialer {
         Ok(stream)
     }
 
+    /// Makes a connection by `make` to the first address to which it can be made, and tries that one first from then on.
+    ///
+    /// # Errors
+    /// Of the last address; but what became of a TLS handshake tells more than that another address did not listen.
+    pub(super) async fn first<T, F: Future<Output = pingora::Result<T>>>(
+        &self,
+        make: impl Fn(SocketAddr) -> F,
+    ) -> pingora::Result<T> {
+        let addresses = self
+            .addresses()
+            .await
+            .or_err(RESOLVE_FAILED, "resolving the upstream")?;
+        let mut told = Error::explain(RESOLVE_FAILED, "the upstream has no address");
+        for address in addresses {
+            match make(address).await {
+                Ok(made) => {
+                    self.0.prefer(address);
+                    return Ok(made);
+                }
+                // The proxy is there and says no: another of its addresses would say the same.
+                Err(error) if is_verdict(error.etype()) => return Err(error),
+                Err(error) if is_tls(&error) || !is_tls(&told) => told = error,
+                Err(_) => {}
+            }
+        }
+        Err(told)
+    }
+
     /// The addresses to try, in order. Looks the host up where no answer is known yet.
     pub(super) async fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
         let known = self.0.known();
@@ -195,31 +226,22 @@ impl Inner {
 
 #[async_trait]
 impl Connect for Dialer {
-    /// Connects to the first address that accepts. The address given is a placeholder: Pingora's peers have one address,
-    /// ours have as many as the resolver says.
-    async fn connect(&self, _placeholder: &PeerAddr) -> pingora::Result<Stream> {
-        let addresses = self
-            .addresses()
-            .await
-            .or_err(RESOLVE_FAILED, "resolving the upstream")?;
-        let mut last = Error::explain(RESOLVE_FAILED, "the upstream has no address");
-        for address in addresses {
-            match self.reach(address).await {
-                Ok(stream) => {
-                    self.0.prefer(address);
-                    return Ok(stream.into());
-                }
-                // The proxy is there and says no: another of its addresses would say the same.
-                Err(error) if is_verdict(error.etype()) => return Err(error),
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
+    async fn connect(&self, address: &PeerAddr) -> pingora::Result<Stream> {
+        let address = address.as_inet().expect("endpoints have such addresses");
+        Ok(self.reach(*address).await?.into())
     }
 }
 
+/// Whether a proxy decided. One that failed (5xx) is not the only one of its name.
 fn is_verdict(error: &ErrorType) -> bool {
-    matches!(error, ErrorType::CustomCode(PROXY_REFUSED, _)) || *error == PROXY_PASSWORD
+    match error {
+        ErrorType::CustomCode(PROXY_REFUSED, status) => *status < 500,
+        other => *other == PROXY_PASSWORD,
+    }
+}
+
+fn is_tls(error: &Error) -> bool {
+    matches!(connect_failure(error), Failure::Tls { .. })
 }
 
 #[cfg(test)]
@@ -228,7 +250,7 @@ mod tests {
 
     use tokio::net::TcpListener;
 
-    use super::*;
+    use super::{super::tunnel::PROXY_UNINTELLIGIBLE, *};
 
     /// A dialer whose resolver answered `addresses`.
     fn dialer(addresses: Vec<SocketAddr>) -> Dialer {
@@ -272,17 +294,60 @@ mod tests {
         let (_listener, good) = listener().await;
         let (_taken, dead) = dead();
         let dialer = dialer(vec![dead, good]);
-        let placeholder = PeerAddr::Inet(dead);
-        dialer
-            .connect(&placeholder)
-            .await
-            .expect("one of two is good");
-        assert_eq!(dialer.addresses().await.expect("known"), [good, dead]);
-        dialer
-            .connect(&placeholder)
-            .await
-            .expect("it is still good");
-        assert_eq!(dialer.addresses().await.expect("known"), [good, dead]);
+        for _ in 0..2 {
+            let made = dialer.first(|address| dialer.reach(address));
+            made.await.expect("one of two is good");
+            assert_eq!(dialer.addresses().await.expect("known"), [good, dead]);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_that_fails_after_tcp_is_passed_over_as_one_that_does_not_listen() {
+        let [first, second, third] = [1, 2, 3].map(|host| SocketAddr::from(([127, 0, 0, host], 1)));
+        let failing = |error: ErrorType, address| {
+            move |asked| match asked == address {
+                true => Err(Error::new(error.clone())),
+                false => Ok(asked),
+            }
+        };
+        for error in [
+            ErrorType::TLSHandshakeFailure,
+            ErrorType::TLSHandshakeTimedout,
+            ErrorType::InvalidCert,
+            ErrorType::CustomCode(PROXY_REFUSED, 503),
+            PROXY_UNINTELLIGIBLE,
+        ] {
+            let dialer = dialer(vec![first, second, third]);
+            let answer = failing(error.clone(), first);
+            let made = dialer.first(async |address| answer(address)).await;
+            assert_eq!(made.expect("two are good"), second, "{error:?}");
+            let known = dialer.addresses().await.expect("known");
+            assert_eq!(known, [second, first, third], "{error:?}");
+        }
+        for verdict in [ErrorType::CustomCode(PROXY_REFUSED, 407), PROXY_PASSWORD] {
+            let dialer = dialer(vec![first, second]);
+            let answer = failing(verdict.clone(), first);
+            let made = dialer.first(async |address| answer(address)).await;
+            let error = made.expect_err("nobody else is asked");
+            assert_eq!(*error.etype(), verdict);
+        }
+    }
+
+    #[tokio::test]
+    async fn of_several_addresses_what_became_of_a_handshake_is_told() {
+        let addresses = [1, 2].map(|host| SocketAddr::from(([127, 0, 0, host], 1)));
+        let dialer = dialer(addresses.to_vec());
+        let made = dialer.first(async |address| {
+            let tls = address == addresses[0];
+            let error = if tls {
+                ErrorType::InvalidCert
+            } else {
+                ErrorType::ConnectRefused
+            };
+            Err::<(), _>(Error::new(error))
+        });
+        let error = made.await.expect_err("neither is good");
+        assert_eq!(*error.etype(), ErrorType::InvalidCert);
     }
 
     #[tokio::test]

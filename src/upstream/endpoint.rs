@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -11,7 +12,7 @@ use std::{
 
 use http::HeaderValue;
 use pingora::{
-    protocols::{ALPN, l4::socket::SocketAddr},
+    protocols::{ALPN, l4::socket::SocketAddr as PeerAddr},
     upstreams::peer::{Peer, PeerOptions, Tracer},
 };
 
@@ -103,7 +104,7 @@ impl Upstream {
 
     /// Host and port of its URL.
     pub fn host_and_port(&self) -> (&str, u16) {
-        let origin = &self.any_age.0.origin;
+        let origin = &self.any_age.fixed.origin;
         (&origin.host, origin.port)
     }
 
@@ -227,15 +228,18 @@ impl Freshness {
     }
 }
 
-/// What Pingora asks of a peer. Its one address is a placeholder: the [`Dialer`] knows the real ones.
+/// What Pingora asks of a peer. Peers have one address, ours have as many as the resolver says: until it is [at](Self::at) one of
+/// them, that of an endpoint means nothing.
 #[derive(Clone, Debug)]
-pub(super) struct Endpoint(Arc<Fixed>);
+pub(super) struct Endpoint {
+    fixed: Arc<Fixed>,
+    address: PeerAddr,
+}
 
 #[derive(Debug)]
 struct Fixed {
     origin: Origin,
     server_name: String,
-    placeholder: SocketAddr,
     number: u64,
     idles_for: Duration,
     options: PeerOptions,
@@ -262,55 +266,65 @@ impl Endpoint {
         let fixed = Arc::new(Fixed {
             server_name: server_name.clone(),
             origin: origin.clone(),
-            placeholder: SocketAddr::Inet(([0, 0, 0, 0], origin.port).into()),
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             idles_for: idle_timeout,
             options,
         });
-        Self(fixed)
+        Self {
+            fixed,
+            address: PeerAddr::Inet(([0, 0, 0, 0], origin.port).into()),
+        }
+    }
+
+    /// The same, to be connected to at `address`.
+    pub(super) fn at(&self, address: SocketAddr) -> Self {
+        Self {
+            fixed: self.fixed.clone(),
+            address: PeerAddr::Inet(address),
+        }
     }
 
     /// Under what its connections of this thread wait to be used again.
     pub(super) fn key(&self) -> Key {
-        Key::of(self.0.number)
+        Key::of(self.fixed.number)
     }
 
     /// How long they may.
     pub(super) fn idles_for(&self) -> Duration {
-        self.0.idles_for
+        self.fixed.idles_for
     }
 }
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.origin.authority())
+        f.write_str(&self.fixed.origin.authority())
     }
 }
 
 impl Peer for Endpoint {
-    fn address(&self) -> &SocketAddr {
-        &self.0.placeholder
+    fn address(&self) -> &PeerAddr {
+        &self.address
     }
 
     fn tls(&self) -> bool {
-        self.0.origin.tls
+        self.fixed.origin.tls
     }
 
     /// Never empty: Pingora takes an empty name as a wish not to verify the certificate.
     fn sni(&self) -> &str {
-        &self.0.server_name
+        &self.fixed.server_name
     }
 
     /// Of a pool that is not used: [`Idle`](super::idle::Idle) is.
     fn reuse_hash(&self) -> u64 {
-        self.0.number
+        self.fixed.number
     }
 
     fn get_peer_options(&self) -> Option<&PeerOptions> {
-        Some(&self.0.options)
+        Some(&self.fixed.options)
     }
 
     fn get_tracer(&self) -> Option<Tracer> {
-        self.0.options.tracer.clone()
+        self.fixed.options.tracer.clone()
     }
 }

@@ -220,7 +220,13 @@ impl Upstream {
         permit: Permit<'_>,
         progress: &mut Progress,
     ) -> Result<Stream, Failure> {
-        let made = pool.connector.new_stream(endpoint).await;
+        let made = self
+            .dialer()
+            .first(|address| async move {
+                let endpoint = endpoint.at(address);
+                pool.connector.new_stream(&endpoint).await
+            })
+            .await;
         let stopwatch = &mut progress.stopwatch;
         stopwatch.stop();
         let stream = match made {
