@@ -3,8 +3,6 @@
 //! There is no default environment: a route goes where it was told to, or the configuration is a mistake. A money
 //! route waits longer than Ingo may hold a call (protocol.md §4), or its answers would be lost on purpose.
 
-use std::time::Duration;
-
 use super::{
     Origin, RouteConfig, Validation,
     origin::base_url,
@@ -13,9 +11,6 @@ use super::{
     schema::{self, route_key},
 };
 use crate::ingo::{Environment, Product, Route, contract::Profile};
-
-/// Ingo may hold a money call this long for the network (protocol.md §4).
-const MONEY_HOLD: Duration = Duration::from_secs(60);
 
 /// Reads `environment`, the URLs and the section `routes`.
 pub(super) fn read(
@@ -97,13 +92,14 @@ fn read_route(
     };
     let mut timely = true;
     if let (Some(deadline), Some(attempt)) = (deadline, attempt) {
-        if route.class().moves_money() && attempt <= MONEY_HOLD {
+        let held_for = route.class().held_for();
+        if attempt <= held_for {
             timely = false;
             reader.reject(
                 &attempt_key,
                 format!(
                     "must exceed {}: Ingo may hold a call that moves money so long before it answers",
-                    show_duration(MONEY_HOLD)
+                    show_duration(held_for)
                 ),
             );
         }

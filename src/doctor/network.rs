@@ -43,7 +43,11 @@ pub(super) async fn examine(
             let several = connected.len() > 1;
             let mut any = false;
             for (address, reached) in connected {
-                let whose = several.then(|| format!("{address}: ")).unwrap_or_default();
+                let whose = if several {
+                    format!("{address}: ")
+                } else {
+                    String::new()
+                };
                 any |= tls(upstream, reached, roots, clock, &whose, &mut steps).await;
             }
             if !any {

@@ -143,7 +143,7 @@ impl Proxy {
     ) -> Result<Box<Received>, Missed> {
         let destination = keyed.admitted.destination;
         let upstream = &destination.upstream;
-        if patience.deadline <= now {
+        if patience.begin_by <= now {
             // A request that nobody would wait for is not sent, least of all a payment.
             return Err(lost(Lost::Deadline));
         }
@@ -248,7 +248,7 @@ impl Proxy {
             return Ok(());
         };
         trail.progress.stopwatch.enter(Phase::RateLimit);
-        let kept = match patience.wait(finish, pace.keep(patience.deadline)).await {
+        let kept = match patience.wait(finish, pace.keep(patience.begin_by)).await {
             Ok(kept) => kept,
             Err(Lost::Deadline) => Err(TooLong(Duration::from_secs(1))),
             Err(gone @ Lost::Caller) => return Err(lost(gone)),
@@ -388,7 +388,7 @@ pub(super) fn patience_lost(lost: Lost) -> Rejection {
     match lost {
         Lost::Deadline => Rejection::try_again(
             Code::DeadlineExceeded,
-            "the deadline passed before a request could be sent to Ingo, so nothing was sent",
+            "the deadline passed before a request could be sent to Ingo, or where money moves less than 60 s were left for its answer, so nothing was sent",
             1,
         ),
         Lost::Caller => Rejection::caller_gone(

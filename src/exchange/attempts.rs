@@ -48,7 +48,7 @@ impl Proxy {
                         .wait(false, place.turn())
                         .await
                         .map_err(patience_lost)?;
-                    *turn = Some(self.take_turn().await?);
+                    *turn = Some(self.take_turn(patience).await?);
                     Some(served)
                 }
             },
@@ -143,7 +143,10 @@ impl Proxy {
                 ended,
                 attempts: trail.attempts,
                 remedied,
-                time_left: patience.left(),
+                time_left: match ended {
+                    Ended::Unconnected | Ended::Refused(_) => patience.left_to_begin(),
+                    _ => patience.left(),
+                },
                 affordable: upstream.budget().has_one(),
                 fraction: fastrand::f64(),
             };

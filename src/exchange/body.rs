@@ -8,7 +8,13 @@ use bytes::Bytes;
 use pingora::{ErrorType, protocols::http::ServerSession};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Proxy, Rejection, admit::Admitted, session::guards_refusal};
+use super::{
+    Proxy, Rejection,
+    admit::Admitted,
+    attempt::patience_lost,
+    patience::{Lost, Patience},
+    session::guards_refusal,
+};
 use crate::{
     bounds::{Parts, Reservation},
     ingo::{
@@ -41,16 +47,16 @@ impl Proxy {
         &self,
         session: &mut ServerSession,
         admitted: &Admitted<'_>,
-        deadline: Instant,
+        patience: &Patience<'_>,
         trail: &mut Trail,
     ) -> Result<Body, Rejection> {
         let now = Instant::from_std(trail.progress.stopwatch.enter(Phase::ReadBody));
-        let limit = deadline.min(now + self.limits.body_deadline);
+        let limit = now + self.limits.body_deadline;
         if admitted.expects_continue && admitted.content_length != Some(0) {
-            within(limit, continue_reading(session)).await??;
+            within(limit, patience, continue_reading(session)).await??;
         }
         let mut memory = self.memory.reserve();
-        let bytes = within(limit, self.collect(session, &mut memory)).await??;
+        let bytes = within(limit, patience, self.collect(session, &mut memory)).await??;
         trail.progress.stopwatch.enter(Phase::Validate);
         trail.request_bytes = bytes.len();
         let members = Members::of_json(&bytes, is_asked_for)
@@ -108,9 +114,20 @@ pub(super) fn overloaded(detail: &'static str) -> Rejection {
     Rejection::try_again(Code::Overloaded, detail, 1)
 }
 
-/// One deadline for all of it: Pingora's own time-out starts anew with each byte, and HTTP/2 has none.
-async fn within<T>(limit: Instant, reading: impl Future<Output = T>) -> Result<T, Rejection> {
-    timeout_at(limit, reading).await.map_err(|_| too_slow())
+/// One limit for all of it, within the exchange's deadline: Pingora's own time-out starts anew with each byte, and HTTP/2 has none.
+async fn within<T>(
+    limit: Instant,
+    patience: &Patience<'_>,
+    reading: impl Future<Output = T>,
+) -> Result<T, Rejection> {
+    let end = limit.min(patience.begin_by);
+    timeout_at(end, reading).await.map_err(|_| {
+        if end < limit {
+            patience_lost(Lost::Deadline)
+        } else {
+            too_slow()
+        }
+    })
 }
 
 fn too_slow() -> Rejection {

@@ -214,16 +214,17 @@ impl Proxy {
         }
         let began = Instant::from_std(trail.progress.stopwatch.started());
         let allowed = admitted.destination.deadline;
-        let deadline = began + admitted.timeout.map_or(allowed, |asked| asked.min(allowed));
+        let time = admitted.timeout.map_or(allowed, |asked| asked.min(allowed));
+        let class = admitted.destination.route.class();
+        let gone = Gone::default();
+        let patience = Patience::of(class, began, time, &gone);
 
         trail.progress.stopwatch.enter(Phase::Queue);
-        let mut turn = Some(self.take_turn().await?);
+        let mut turn = Some(self.take_turn(&patience).await?);
         let counted = self.metrics.in_flight(admitted.destination.route);
-        let body = self.read_body(session, &admitted, deadline, trail).await?;
+        let body = self.read_body(session, &admitted, &patience, trail).await?;
         let validated = self.validate(&admitted, body, trail)?;
         let mut keyed = self.key(admitted, validated, trail).await;
-        let gone = Gone::default();
-        let patience = Patience::until(deadline, &gone);
         // Boxed, because it is large and would be moved from hand to hand otherwise.
         let attempts = boxed(|| self.attempts(&mut keyed, &mut turn, &patience, trail));
         let received = patience::watched(session, &gone, attempts).await?;
@@ -276,8 +277,9 @@ impl Proxy {
         }
     }
 
-    async fn take_turn(&self) -> Result<Turn, Rejection> {
-        let taken = self.turns.take().await;
+    async fn take_turn(&self, patience: &Patience<'_>) -> Result<Turn, Rejection> {
+        let taken = patience.wait(false, self.turns.take()).await;
+        let taken = taken.map_err(attempt::patience_lost)?;
         taken.map_err(|_| {
             body::overloaded("as many exchanges run as limits.exchanges_in_flight allows")
         })

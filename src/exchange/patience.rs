@@ -16,7 +16,7 @@ use pingora::protocols::{SocketDigest, http::ServerSession};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::{Rejection, session::guards_refusal};
-use crate::problem::Code;
+use crate::{ingo::Class, problem::Code};
 
 /// By which a caller shortens its exchange's deadline, in seconds.
 const TIMEOUT: &str = "ingo-proxy-timeout";
@@ -58,6 +58,8 @@ pub(super) fn caller_timeout(headers: &HeaderMap) -> Result<Option<Duration>, Re
 pub(super) struct Patience<'a> {
     /// The whole exchange ends then.
     pub(super) deadline: Instant,
+    /// What is not sent by then is not sent at all: too little time would be left for its answer.
+    pub(super) begin_by: Instant,
     gone: &'a Gone,
 }
 
@@ -68,7 +70,7 @@ pub(super) struct Gone(AtomicBool);
 /// Why a wait ended before what it waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lost {
-    /// The deadline passed.
+    /// The deadline passed, or came too near.
     Deadline,
     /// The caller hung up.
     Caller,
@@ -82,21 +84,35 @@ impl Gone {
 }
 
 impl<'a> Patience<'a> {
-    /// An exchange's patience, for a caller that is not `gone` yet.
-    pub(super) fn until(deadline: Instant, gone: &'a Gone) -> Self {
-        Self { deadline, gone }
+    /// The patience of an exchange of `class` that may take `time` from `began` on, for a caller that is not `gone` yet. Who gives a call
+    /// less time than Ingo may hold it for has it sent all the same; waits of ours take nothing of that.
+    pub(super) fn of(class: Class, began: Instant, time: Duration, gone: &'a Gone) -> Self {
+        let deadline = began + time;
+        let held_for = class.held_for();
+        let begin_by = if time > held_for {
+            deadline - held_for
+        } else {
+            deadline
+        };
+        Self {
+            deadline,
+            begin_by,
+            gone,
+        }
     }
 
     /// The same, which ends after `time` if not before.
     pub(super) fn at_most(&self, time: Duration) -> Self {
+        let end = Instant::now() + time;
         Self {
-            deadline: self.deadline.min(Instant::now() + time),
+            deadline: self.deadline.min(end),
+            begin_by: self.begin_by.min(end),
             gone: self.gone,
         }
     }
 
-    /// Waits for `future`, which writes nothing to Ingo; `finish` where bytes were written before and the exchange goes on
-    /// without its caller.
+    /// Waits for `future`, which writes nothing to Ingo, for as long as something may still be written; `finish` where bytes were
+    /// written before and the exchange goes on without its caller.
     pub(super) async fn wait<T>(
         &self,
         finish: bool,
@@ -109,7 +125,7 @@ impl<'a> Patience<'a> {
         tokio::select! {
             biased;
             value = future => Ok(value),
-            () = sleep_until(self.deadline) => Err(Lost::Deadline),
+            () = sleep_until(self.begin_by) => Err(Lost::Deadline),
             () = caller_left => Err(Lost::Caller),
         }
     }
@@ -128,9 +144,14 @@ impl<'a> Patience<'a> {
         self.gone.is_so()
     }
 
-    /// What is left.
+    /// What is left of it.
     pub(super) fn left(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// What is left until something can be sent no more.
+    pub(super) fn left_to_begin(&self) -> Duration {
+        self.begin_by.saturating_duration_since(Instant::now())
     }
 }
 

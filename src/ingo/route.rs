@@ -3,6 +3,8 @@
 //! A path is matched by its raw bytes: nothing is decoded or normalised, because what is matched, what is signed and
 //! what is sent must be the same bytes.
 
+use std::time::Duration;
+
 use super::Product;
 
 /// A path that may be forwarded. The names are those of configuration, logs and metrics.
@@ -55,9 +57,19 @@ pub enum Class {
 }
 
 impl Class {
-    /// Whether a call of this class moves money. The network may hold one for 60 s (protocol.md §4).
+    /// Whether a call of this class moves money.
     pub const fn moves_money(self) -> bool {
         matches!(self, Self::PushMoney | Self::PullMoney)
+    }
+
+    /// For how long the network may hold a call of this class before Ingo answers (protocol.md §4). Whoever waits for less does not learn
+    /// what became of it.
+    pub const fn held_for(self) -> Duration {
+        if self.moves_money() {
+            Duration::from_secs(60)
+        } else {
+            Duration::ZERO
+        }
     }
 }
 

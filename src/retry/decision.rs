@@ -75,7 +75,8 @@ pub struct Attempted {
     pub attempts: u32,
     /// For which refusals this exchange was repeated already.
     pub remedied: Remedied,
-    /// What is left of the exchange's deadline.
+    /// What is left of the exchange's deadline; after an attempt by which nothing can have been done, until the first may begin at the
+    /// latest.
     pub time_left: Duration,
     /// Whether the budget has a repeat left.
     pub affordable: bool,
@@ -134,8 +135,6 @@ pub enum Decision {
 
 /// A money call that was written may be repeated no sooner than this: Ingo asks for 3 to 4 s (protocol.md §4).
 const MONEY_PAUSE: Duration = Duration::from_secs(4);
-/// The network may hold a money call for so long (protocol.md §4).
-const MONEY_HOLD: Duration = Duration::from_secs(60);
 /// How long the first request of a pending pair is given before it is asked for again.
 const PENDING_PAUSE: Duration = Duration::from_millis(500);
 
@@ -157,10 +156,9 @@ pub fn decide(policy: &Policy, attempted: &Attempted) -> Decision {
     }
     let after = pause(attempted).max(policy.backoff.after(attempted.attempts, attempted.fraction));
     // Another money call may be held as long as the first, and its answer is worth nothing if nobody waits for it.
-    let held = if attempted.class.moves_money() && attempted.ended != Ended::Unconnected {
-        MONEY_HOLD
-    } else {
-        Duration::ZERO
+    let held = match attempted.ended {
+        Ended::Unconnected => Duration::ZERO,
+        _ => attempted.class.held_for(),
     };
     within(after, attempted.time_left.saturating_sub(held), reason)
 }

@@ -287,6 +287,55 @@ fn whoever_would_wait_past_its_deadline_for_the_rate_limit_is_told_when_to_come_
 }
 
 #[test]
+fn a_payment_is_not_sent_once_less_is_left_than_ingo_may_hold_it_for() {
+    let upstream = Upstream::echoing();
+    // Ingo may hold it for 60 s, so that it has 900 ms to begin.
+    let yaml = "routes:\n  process:\n    enabled: true\n    deadline: 60900ms\n    attempt_timeout: 60500ms\n\
+                rate_limit:\n  per_second: 1\n  burst: 1\n";
+    let proxy = Proxy::to(&upstream).yaml(yaml).start();
+    let money = Post::new(session("p")).to("/gateway/process");
+    assert_eq!(proxy.post(&money).status, 200);
+    let mut answered = 1;
+    let refused = (0..10)
+        .map(|_| proxy.post(&money))
+        .inspect(|answer| answered += usize::from(answer.status == 200))
+        .find(|answer| answer.status != 200)
+        .expect("who has a second to wait is not sent");
+    refused.is_problem(429, "rate_limited", "no");
+    assert_eq!(upstream.requests().len(), answered);
+    // Who asks for less gets less: it is the caller's own money.
+    let hurried = money.header("Ingo-Proxy-Timeout", "30");
+    assert_eq!(proxy.post(&hurried).status, 200);
+}
+
+#[test]
+fn the_deadline_bounds_the_wait_for_a_turn_and_for_the_body() {
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let upstream = Upstream::scripted(move |_| Reply::json("{}").held_by(&held));
+    let yaml = "limits:\n  exchanges_in_flight: 2\n  queue_length: 2\n  queue_wait: 60s\n";
+    let proxy = Proxy::to(&upstream).yaml(yaml).start();
+    let hurried = Post::new(session("p")).header("Ingo-Proxy-Timeout", "0.2");
+    let mut slow = proxy.client();
+    let bytes = hurried.bytes();
+    slow.send(&bytes[..bytes.len() - 1]);
+    slow.answer("POST")
+        .is_problem(503, "deadline_exceeded", "no");
+    let mut running = [proxy.client(), proxy.client()];
+    for client in &mut running {
+        client.send(&Post::new("{}").bytes());
+    }
+    upstream.wait_for(2);
+    proxy
+        .post(&hurried)
+        .is_problem(503, "deadline_exceeded", "no");
+    gate.open();
+    for mut client in running {
+        assert_eq!(client.answer("POST").status, 200);
+    }
+}
+
+#[test]
 fn a_route_that_is_switched_off_says_so_and_the_others_go_on() {
     let upstream = Upstream::echoing();
     let yaml = "routes:\n  process:\n    enabled: true\n    disabled: true\n";
