@@ -108,7 +108,8 @@ impl Proxy {
         let destination = keyed.admitted.destination;
         let upstream = &destination.upstream;
         let finish = trail.progress.written;
-        if let Some(left) = upstream.circuit_open_for() {
+        let freshness = Freshness::of(destination.route.class());
+        if let Some(left) = upstream.keeps_back_for(freshness) {
             return Err(Missed::Held(failure::circuit_open(upstream.name(), left)));
         }
         self.keep_pace(patience, finish, trail).await?;
@@ -119,8 +120,8 @@ impl Proxy {
             return self.send(keyed, connection, now, patience, trail).await;
         };
         let result = async {
-            if !connection.is_quiet() {
-                // It ended while the disk was waited for; nothing was written to it.
+            if !connection.is_good() {
+                // It ended or grew old while the disk was waited for; nothing was written to it.
                 drop(connection);
                 connection = Box::pin(connected(destination, finish, patience, trail)).await?;
             }

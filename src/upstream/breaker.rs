@@ -75,6 +75,19 @@ impl Breaker {
         })
     }
 
+    /// An answer came over a connection that was there: once connecting was left alone for long enough, one failure is enough to open
+    /// it again, and until then it is not open.
+    pub(super) fn answered(&self, now: Instant) {
+        if !self.is_open() {
+            return;
+        }
+        let mut state = self.lock();
+        if matches!(*state, State::Open { until } if now >= until) {
+            let failures = self.policy.failures.saturating_sub(1);
+            self.set(&mut state, State::Closed { failures });
+        }
+    }
+
     /// How long connections are still kept back; nothing where a probe would be let through.
     pub(super) fn left(&self, now: Instant) -> Option<Duration> {
         match *self.lock() {
@@ -204,6 +217,18 @@ mod tests {
         let later = later + Duration::from_secs(5);
         drop(breaker.permit(later).expect("half open"));
         assert!(breaker.permit(later).is_ok());
+    }
+
+    #[test]
+    fn an_answer_over_a_connection_that_was_there_closes_it_when_its_time_is_over() {
+        let now = Instant::now();
+        let breaker = opened(now);
+        breaker.answered(now + Duration::from_secs(4));
+        assert!(breaker.is_open());
+        let later = now + Duration::from_secs(5);
+        breaker.answered(later);
+        assert!(!breaker.is_open());
+        assert!(breaker.permit(later).expect("closed").failed(later));
     }
 
     #[test]

@@ -135,6 +135,14 @@ impl Upstream {
         self.breaker.left(Instant::now())
     }
 
+    /// How long a call is still kept back that would need a connection made: where one is there to be used again, it would not.
+    pub fn keeps_back_for(&self, freshness: Freshness) -> Option<Duration> {
+        let left = self.circuit_open_for()?;
+        let key = self.endpoint(freshness).key();
+        let there = self.pool.now().idle.has(key, Instant::now().into());
+        (!there).then_some(left)
+    }
+
     /// Whether it is left alone because it could not be connected to.
     pub fn circuit_open(&self) -> bool {
         self.breaker.is_open()

@@ -86,16 +86,25 @@ impl Idle {
         })
     }
 
-    /// The connection that was put back last under `key`, if one of them can still be used.
-    pub(super) fn take(&self, key: Key, now: Instant) -> Option<Stream> {
+    /// The connection that was put back last under `key`, if one of them can still be used; and until when it can.
+    pub(super) fn take(&self, key: Key, now: Instant) -> Option<(Stream, Instant)> {
         let mut shelves = self.shelves.lock();
         let shelf = shelves.iter_mut().find(|shelf| shelf.key == key)?;
         while let Some(mut waiting) = shelf.waiting.pop_back() {
             if now < waiting.until && is_quiet(&mut waiting.stream) {
-                return Some(waiting.stream);
+                return Some((waiting.stream, waiting.until));
             }
         }
         None
+    }
+
+    /// Whether there is one under `key` that may be used.
+    pub(super) fn has(&self, key: Key, now: Instant) -> bool {
+        let shelves = self.shelves.lock();
+        let waiting = shelves.iter().filter(|shelf| shelf.key == key);
+        waiting
+            .flat_map(|shelf| &shelf.waiting)
+            .any(|w| now < w.until)
     }
 
     /// Keeps `stream`, which waits since `since`, under `key` for `timeout` at most.
@@ -241,11 +250,13 @@ mod tests {
         idle.put(KEY, second, Instant::now(), LONG);
         assert!(idle.take(other, Instant::now()).is_none());
         assert_eq!(
-            idle.take(KEY, Instant::now()).map(|stream| stream.id()),
+            idle.take(KEY, Instant::now())
+                .map(|(stream, _)| stream.id()),
             Some(ids.1)
         );
         assert_eq!(
-            idle.take(KEY, Instant::now()).map(|stream| stream.id()),
+            idle.take(KEY, Instant::now())
+                .map(|(stream, _)| stream.id()),
             Some(ids.0)
         );
         assert!(idle.take(KEY, Instant::now()).is_none());
@@ -281,7 +292,8 @@ mod tests {
         idle.put(KEY, young, Instant::now(), LONG);
         closed(&mut far_of_old).await;
         assert_eq!(
-            idle.take(KEY, Instant::now()).map(|stream| stream.id()),
+            idle.take(KEY, Instant::now())
+                .map(|(stream, _)| stream.id()),
             Some(id)
         );
         let (usable, _far) = connected().await;
@@ -290,7 +302,7 @@ mod tests {
         idle.put(KEY, usable, Instant::now(), LONG);
         idle.put(KEY, expired, Instant::now(), Duration::ZERO);
         let taken = idle.take(KEY, Instant::now());
-        assert_eq!(taken.map(|stream| stream.id()), Some(id));
+        assert_eq!(taken.map(|(stream, _)| stream.id()), Some(id));
         closed(&mut far).await;
     }
 
@@ -306,7 +318,8 @@ mod tests {
         idle.put(other, second, Instant::now(), LONG / 2);
         closed(&mut far).await;
         assert_eq!(
-            idle.take(other, Instant::now()).map(|stream| stream.id()),
+            idle.take(other, Instant::now())
+                .map(|(stream, _)| stream.id()),
             Some(id)
         );
         let none = Idle::new(0);

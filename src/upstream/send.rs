@@ -88,6 +88,8 @@ pub struct Outgoing<'a> {
 /// A connection to an upstream, for one attempt.
 pub struct Connection<'a> {
     stream: Stream,
+    /// It idles longer than its endpoint's may if nothing is sent by then.
+    until: Instant,
     /// The pool that it came from and goes back to: what is verified otherwise since is not mixed with it.
     pool: Arc<Pool>,
     endpoint: &'a Endpoint,
@@ -96,9 +98,9 @@ pub struct Connection<'a> {
 }
 
 impl Connection<'_> {
-    /// Whether it is as it was when it was taken: the upstream has neither ended it nor said anything unasked.
-    pub fn is_quiet(&mut self) -> bool {
-        is_quiet(&mut self.stream)
+    /// Whether it can still be used: it has not idled for too long, and the upstream has neither ended it nor said anything unasked.
+    pub fn is_good(&mut self) -> bool {
+        Instant::now() < self.until && is_quiet(&mut self.stream)
     }
 }
 
@@ -186,26 +188,28 @@ impl Upstream {
             .clone()
             .try_acquire_owned()
             .map_err(|_| NotConnected::Busy)?;
-        let permit = self
-            .breaker
-            .permit(now)
-            .map_err(NotConnected::CircuitOpen)?;
         let endpoint = self.endpoint(freshness);
         let pool = self.pool.now();
         // Also while a connection is made, which is open before it can be used.
         let busy = self.connections.busy();
-        let stream = if let Some(pooled) = pool.idle.take(endpoint.key(), now.into()) {
+        let (stream, until) = if let Some(pooled) = pool.idle.take(endpoint.key(), now.into()) {
             progress.stopwatch.works();
             pooled
         } else {
+            let permit = self
+                .breaker
+                .permit(now)
+                .map_err(NotConnected::CircuitOpen)?;
             // Boxed: connecting is rare and its future large.
-            Box::pin(self.made(&pool, endpoint, permit, progress))
+            let stream = Box::pin(self.made(&pool, endpoint, permit, progress))
                 .await
-                .map_err(NotConnected::Failed)?
+                .map_err(NotConnected::Failed)?;
+            (stream, Instant::now() + endpoint.idles_for())
         };
         Ok(Connection {
             _busy: busy,
             stream,
+            until,
             pool,
             endpoint,
             _place: place,
@@ -271,6 +275,7 @@ impl Upstream {
     ) -> Result<Answer, Failure> {
         let Connection {
             mut stream,
+            until: _,
             pool,
             endpoint,
             _place,
@@ -301,6 +306,7 @@ impl Upstream {
             Ok(body) => body,
             Err(failed) => return Err(failed.told(true, progress)),
         };
+        self.breaker.answered(answer.head_at);
         if written {
             session.respect_keepalive();
             if let Some(stream) = session.reuse().await {

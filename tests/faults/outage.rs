@@ -154,6 +154,31 @@ fn the_circuit_opens_after_failures_to_connect_lets_one_probe_through_and_closes
 }
 
 #[test]
+fn an_open_circuit_keeps_nobody_from_a_connection_that_is_there_and_closes_when_that_is_good() {
+    let upstream = Counting::refusing(|_, _| None);
+    upstream.listen_for(1);
+    let yaml = "threads: 1\ncircuit_breaker:\n  failures: 1\n  open_for: 300ms\nroutes:\n  process:\n    enabled: true\n";
+    let proxy = Proxy::to_url(&upstream.url()).yaml(yaml).start();
+    let open = || proxy.metrics().sum("ingo_proxy_circuit_open", &[]);
+    assert_eq!(proxy.post(&Post::new("{}")).status, 200);
+    // Connections for money are pooled apart.
+    is_open(&proxy.post(&Post::new("{}").to("/gateway/process")));
+    assert_eq!(open(), 1.0);
+    let until = Instant::now() + PATIENCE;
+    loop {
+        assert_eq!(proxy.post(&Post::new("{}")).status, 200);
+        if open() == 0.0 {
+            break;
+        }
+        assert!(
+            Instant::now() < until,
+            "it stays open while all is answered"
+        );
+    }
+    assert_eq!(upstream.connections(), 1);
+}
+
+#[test]
 fn answers_that_tell_of_trouble_do_not_open_the_circuit() {
     let upstream = Counting::scripted(|count, _| match count % 2 {
         0 => Some(Fault::Status(503, None)),
