@@ -16,6 +16,7 @@ use super::{
     patience::{Lost, Patience},
 };
 use crate::{
+    bounds::Reservation,
     credentials::Credential,
     ingo::{Diagnosis, Facts, KongRefusal, Route, check_json, diagnosis, is_success, json::Reason},
     journal::{self, Journal},
@@ -34,6 +35,8 @@ const USER_AGENT: &str = concat!("ingo-signing-proxy/", env!("CARGO_PKG_VERSION"
 #[derive(Debug)]
 pub(super) struct Received {
     pub(super) answer: Answer,
+    /// The memory that it is accounted with.
+    pub(super) memory: Reservation,
     pub(super) facts: Facts,
     /// Whether it is a refusal after which signing again helps.
     refusal: Option<Refusal>,
@@ -161,6 +164,8 @@ impl Proxy {
             body: keyed.body.bytes.clone(),
             asked_for: &self.passed,
         };
+        // Of its own, so that it goes with the answer: what an earlier attempt brought is not held any more.
+        let mut memory = self.memory.reserve();
         let answer = patience
             .finish(
                 limit,
@@ -168,7 +173,7 @@ impl Proxy {
                     connection,
                     outgoing,
                     limit,
-                    &mut keyed.body.memory,
+                    &mut memory,
                     &mut trail.progress,
                 )),
             )
@@ -199,6 +204,7 @@ impl Proxy {
         // Boxed, because it goes through many hands.
         Ok(Box::new(Received {
             answer,
+            memory,
             facts,
             refusal,
             diagnosis,

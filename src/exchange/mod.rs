@@ -165,7 +165,7 @@ struct Reply {
     body: Bytes,
     ending: Ending,
     /// Until the caller has its answer, the exchange counts as running and its bytes as held.
-    held: Option<(Option<Turn>, Reservation, InFlight)>,
+    held: Option<(Option<Turn>, [Reservation; 2], InFlight)>,
 }
 
 impl Proxy {
@@ -239,7 +239,12 @@ impl Proxy {
                 finding.remedy()
             );
         }
-        let Received { answer, facts, .. } = *received;
+        let Received {
+            answer,
+            memory,
+            facts,
+            ..
+        } = *received;
         Ok(Reply {
             head: respond::Head::answer(answer.status, answer.passed, answer.body.len(), trail),
             ending: Ending {
@@ -254,7 +259,7 @@ impl Proxy {
                 answer_bytes: answer.body.len(),
             },
             body: answer.body,
-            held: Some((turn, keyed.into_memory(), counted)),
+            held: Some((turn, [keyed.into_memory(), memory], counted)),
         })
     }
 

@@ -8,7 +8,8 @@ use std::{borrow::Cow, pin::pin, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, Version, header};
 use pingora::{
-    Error, ErrorType, protocols::Stream, protocols::http::v1::client::HttpSession, tls::RusTlsError,
+    Error, ErrorType, http::ResponseHeader, protocols::Stream,
+    protocols::http::v1::client::HttpSession, tls::RusTlsError,
 };
 
 use tokio::{
@@ -322,6 +323,11 @@ impl Upstream {
         session: &mut HttpSession,
         memory: &mut Reservation,
     ) -> Result<Bytes, Failed> {
+        let length = session.resp_header().and_then(announced);
+        if length.is_some_and(|length| length > self.max_response_bytes as u64) {
+            // What is known from its head is not waited for.
+            return Err(Failed::here(BadResponse::TooLarge));
+        }
         let mut parts = Parts::default();
         while let Some(part) = session
             .read_body_bytes()
@@ -382,6 +388,12 @@ async fn read_head(
         }
     }
     Err(Failed::here(BadResponse::Malformed))
+}
+
+/// How many bytes the body has, where the head says so.
+fn announced(head: &ResponseHeader) -> Option<u64> {
+    let length = head.headers.get(header::CONTENT_LENGTH)?;
+    length.to_str().ok()?.trim().parse().ok()
 }
 
 pub(super) fn connect_failure(error: &Error) -> Failure {

@@ -6,7 +6,7 @@ use crate::{
     cells::attempts,
     counting::Counting,
     ingo::Ingo,
-    support::{Answer, Client, PATIENCE, Post, Proxy, json_of, session},
+    support::{Answer, Client, PATIENCE, Post, Proxy, Reply, Upstream, json_of, session},
     table::Fault,
 };
 
@@ -193,6 +193,22 @@ fn answers_that_tell_of_trouble_do_not_open_the_circuit() {
         }
     }
     assert_eq!(upstream.arrivals().len(), 10);
+}
+
+#[test]
+fn an_answer_that_was_followed_by_another_is_not_counted_as_held_any_more() {
+    let body = json_of(900_000);
+    let upstream = Upstream::answering(Reply::status(503).body(body.clone()));
+    let yaml = "limits:\n  buffered_bytes: 2MiB\nrepeats:\n  backoff_base: 1ms\n";
+    let proxy = Proxy::to(&upstream).repeating().yaml(yaml).start();
+    let answer = proxy.post(&Post::new("{}"));
+    assert_eq!(
+        (answer.status, attempts(&answer)),
+        (503, 3),
+        "{}",
+        answer.text()
+    );
+    assert!(answer.body == body, "Ingo's own answer");
 }
 
 /// What the process holds in memory, in bytes.

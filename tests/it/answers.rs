@@ -227,6 +227,16 @@ fn interim_answers_of_ingo_are_skipped() {
 }
 
 #[test]
+fn an_answer_that_announces_more_than_the_limit_is_not_waited_for() {
+    let head =
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1048577\r\n\r\n{}";
+    let upstream = Upstream::answering(Reply::raw(head).then_stay_open());
+    let proxy = Proxy::to(&upstream).start();
+    let answer = proxy.post(&Post::new("{}"));
+    answer.is_problem(502, "upstream_bad_response", "maybe");
+}
+
+#[test]
 fn an_answer_larger_than_the_limit_is_a_bad_response_however_it_is_framed() {
     let body = json_of(1_048_577);
     for reply in [
