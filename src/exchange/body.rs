@@ -140,13 +140,17 @@ fn too_slow() -> Rejection {
 /// Tells a caller that waits for it to send the body (RFC 9110 §10.1.1). HTTP/2 callers do not wait in practice, and
 /// Pingora cannot send an interim answer there.
 async fn continue_reading(session: &mut ServerSession) -> Result<(), Rejection> {
-    let ServerSession::H1(session) = session else {
+    let kept = session.get_keepalive();
+    let ServerSession::H1(http1) = session else {
         return Ok(());
     };
-    session
+    http1
         .write_continue_response()
         .await
-        .map_err(|e| unreadable(&e))
+        .map_err(|e| unreadable(&e))?;
+    // Pingora ends connections whose body was not read when an answer is written, and takes this for one.
+    session.set_keepalive(kept);
+    Ok(())
 }
 
 fn unreadable(error: &pingora::Error) -> Rejection {

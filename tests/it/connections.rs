@@ -208,16 +208,28 @@ fn a_caller_that_expects_100_continue_hears_a_refusal_instead_of_it() {
 }
 
 #[test]
-fn a_caller_that_expects_100_continue_and_does_not_wait_is_served() {
+fn a_caller_that_expects_100_continue_keeps_its_connection_whether_it_waits_or_not() {
     let upstream = Upstream::answering(Reply::json("{}"));
     let proxy = Proxy::to(&upstream).start();
     let mut client = proxy.client();
-    let answer = client.post(&Post::new("{}").header("Expect", "100-continue"));
-    assert_eq!(answer.status, 200);
-    match answer.header("connection") {
-        Some("close") => client.is_closed(),
-        _ => assert_eq!(client.post(&Post::new("{}")).status, 200),
+    let post = Post::new("{}").header("Expect", "100-continue");
+    for _ in 0..2 {
+        assert_eq!(client.post(&post).status, 200);
+        assert_eq!(client.post(&post.clone().in_chunks_of(1)).status, 200);
+        client.send(&post.head());
+        assert_eq!(client.interim(), 100);
+        client.send(b"{}");
+        assert_eq!(client.answer("POST").status, 200);
     }
+    // A request behind one is answered, too.
+    client.send(&[post.bytes(), Post::new("{}").bytes()].concat());
+    for _ in 0..2 {
+        assert_eq!(client.answer("POST").status, 200);
+    }
+    // Whoever asks for the end gets it.
+    let last = client.post(&post.header("Connection", "close"));
+    assert_eq!(last.header("connection"), Some("close"));
+    client.is_closed();
 }
 
 #[test]
