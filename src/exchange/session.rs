@@ -6,6 +6,7 @@ use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration, time::In
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
+use http::header;
 use pingora::{
     ErrorType,
     apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream},
@@ -136,15 +137,18 @@ enum Head {
 }
 
 async fn read_head(session: &mut ServerSession) -> Head {
-    let error = match session.read_request().await {
-        Ok(true) => return Head::Complete,
-        Ok(false) => return Head::None,
-        Err(error) => error,
-    };
-    // The error itself is told to nobody: it quotes the request.
+    let read = session.read_request().await;
+    if matches!(read, Ok(true)) {
+        return Head::Complete;
+    }
+    // Before the first byte of a head, Pingora takes the guard's refusal for the connection's end.
     if let Some(rejection) = guards_refusal(session) {
         return Head::Refused(rejection);
     }
+    // The error itself is told to nobody: it quotes the request.
+    let Err(error) = read else {
+        return Head::None;
+    };
     match error.etype() {
         ErrorType::InvalidHTTPHeader if is_too_many_headers(&error) => {
             Head::Refused(Rejection::unsent(
@@ -219,7 +223,16 @@ impl Proxy {
         // Whoever sent CONNECT takes what follows for the inside of a tunnel (RFC 9110 §9.3.6).
         let tunnel = session.req_header().method == http::Method::CONNECT;
         let guarded = session.as_http1().and_then(|s| Guarded::of(s.stream()));
+        // Pingora goes by the first line of the field alone, and they are one list (RFC 9110 §5.3).
+        let lines = session.req_header().headers.get_all(header::CONNECTION);
+        let closes = lines.iter().any(|line| {
+            let options = line.as_bytes().split(|byte| *byte == b',');
+            options
+                .map(<[u8]>::trim_ascii)
+                .any(|option| option.eq_ignore_ascii_case(b"close"))
+        });
         let keep = session.get_keepalive().is_some()
+            && !closes
             && !guarded.is_some_and(Guarded::is_outdated)
             && !tunnel
             && self.lifecycle.stage() == Stage::Serving;

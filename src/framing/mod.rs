@@ -218,6 +218,12 @@ fn between(byte: u8, skipped: &mut bool, cr: &mut bool) -> Result<bool, (usize, 
     match (byte, *cr, *skipped) {
         (b'\r', false, false) => *cr = true,
         (b'\n', true, _) => (*cr, *skipped) = (false, true),
+        (b'\n', false, false) => {
+            return Err((
+                0,
+                Fault::Untrusted("an empty line before the request ends without CR"),
+            ));
+        }
         (_, true, _) | (b'\r' | b'\n', ..) => {
             return Err((
                 0,

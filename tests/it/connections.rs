@@ -226,8 +226,11 @@ fn a_caller_that_expects_100_continue_keeps_its_connection_whether_it_waits_or_n
     for _ in 0..2 {
         assert_eq!(client.answer("POST").status, 200);
     }
-    // Whoever asks for the end gets it.
-    let last = client.post(&post.header("Connection", "close"));
+    // Whoever asks for the end gets it, in a second line of the field, too.
+    let last = post
+        .header("Connection", "x")
+        .header("Connection", "y, Close");
+    let last = client.post(&last);
     assert_eq!(last.header("connection"), Some("close"));
     client.is_closed();
 }

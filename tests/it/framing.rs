@@ -154,6 +154,14 @@ fn a_folded_header_line_is_refused_and_the_connection_closed() {
 }
 
 #[test]
+fn a_line_feed_before_a_request_is_refused_where_it_is_the_first_byte_as_well() {
+    let refusing = Refusing::start();
+    let request = Post::new("{}").bytes();
+    refusing.distrusts(&[b"\n", &request[..]].concat());
+    refusing.distrusts(&[b"\r\n\n", &request[..]].concat());
+}
+
+#[test]
 fn a_space_before_a_colon_is_refused_and_the_connection_closed() {
     let refusing = Refusing::start();
     refusing.distrusts(
