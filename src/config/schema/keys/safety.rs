@@ -66,7 +66,7 @@ pub(super) fn keys() -> Vec<Key> {
 fn limits() -> [Key; 12] {
     [
         Key::new("limits.body_bytes", BODY, "The largest request body.").or("1MiB"),
-        Key::new("limits.header_bytes", Form::Size(KIB..=256 * KIB), "The largest request head, request line and headers.").or("32KiB").at_start(),
+        Key::new("limits.header_bytes", Form::Size(KIB..=256 * KIB), "The largest request head, request line and headers. Over HTTP/2, 16 KiB at most, beyond which the stream is refused by HTTP/2 itself: 431 without a problem document or a log line.").or("32KiB").at_start(),
         Key::new("limits.target_bytes", Form::Size(64..=64 * KIB), "The longest request target; less than header_bytes.").or("8KiB"),
         Key::new("limits.header_deadline", TIMEOUT, "A request head must be complete this long after its first byte.").or("10s").at_start(),
         Key::new("limits.body_deadline", TIMEOUT, "A request body must be complete this long after its head.").or("10s"),
