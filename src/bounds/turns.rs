@@ -51,13 +51,19 @@ impl Turns {
         self.waiting.load(Ordering::Relaxed)
     }
 
+    /// Takes a turn that is free.
+    pub fn take_now(&self) -> Option<Turn> {
+        let permit = self.free.clone().try_acquire_owned().ok()?;
+        Some(Turn { _permit: permit })
+    }
+
     /// Takes a turn, after a short wait in the queue if need be.
     ///
     /// # Errors
     /// [`Exhausted`] at once where the queue is full, and after the wait where no turn came.
     pub async fn take(&self) -> Result<Turn, Exhausted> {
-        if let Ok(permit) = self.free.clone().try_acquire_owned() {
-            return Ok(Turn { _permit: permit });
+        if let Some(turn) = self.take_now() {
+            return Ok(turn);
         }
         let _place = self.queue_up()?;
         match timeout(self.queue_wait, self.free.clone().acquire_owned()).await {

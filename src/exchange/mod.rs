@@ -283,6 +283,9 @@ impl Proxy {
     }
 
     async fn take_turn(&self, patience: &Patience<'_>) -> Result<Turn, Rejection> {
+        if let Some(turn) = self.turns.take_now() {
+            return Ok(turn);
+        }
         let taken = patience.wait(false, self.turns.take()).await;
         let taken = taken.map_err(attempt::patience_lost)?;
         taken.map_err(|_| {
