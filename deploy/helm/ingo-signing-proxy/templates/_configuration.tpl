@@ -85,8 +85,8 @@ sections that hold keys which it reads at the start only (docs/reload.md, with w
 */}}
 {{- define "ingo-signing-proxy.private.podAnnotations" -}}
 {{- $configuration := include "ingo-signing-proxy.private.configuration" . -}}
+{{- if include "ingo-signing-proxy.private.reloads" . -}}
 {{- $parsed := fromYaml $configuration -}}
-{{- if eq (toString $parsed.reload_on_change) "true" -}}
 {{- $configuration = toYaml (pick $parsed "threads" "log_format" "reload_on_change" "listeners" "limits" "journal" "histograms" "tracing") -}}
 {{- end -}}
 checksum/{{ .Chart.Name }}: {{ sha256sum $configuration }}
@@ -96,18 +96,43 @@ checksum/{{ .Chart.Name }}: {{ sha256sum $configuration }}
 ingo-signing-proxy/inject: "true"
 {{- end }}
 
+{{- /*
+Another configuration is another ConfigMap, so that a pod of before which starts again, and a roll-back, find the one that they
+were made for. As hooks the former ones stay: Helm deletes what a release no longer has, and `helm.sh/resource-policy: keep` would
+make `helm rollback` and `--atomic` fail (helm/helm#8228). Where the proxy takes a changed file by itself the name must stay.
+*/}}
 {{- define "ingo-signing-proxy.private.configMap" -}}
+{{- $reloads := include "ingo-signing-proxy.private.reloads" . -}}
 apiVersion: v1
 kind: ConfigMap
 metadata:
-  name: {{ include "ingo-signing-proxy.private.name" . | quote }}
+  name: {{ include "ingo-signing-proxy.private.configMapName" . | quote }}
   namespace: {{ .Release.Namespace | quote }}
   labels:
     {{- include "ingo-signing-proxy.private.labels" . | nindent 4 }}
+  {{- if not $reloads }}
+  annotations:
+    helm.sh/hook: pre-install,pre-upgrade,pre-rollback
+    helm.sh/hook-delete-policy: before-hook-creation
+immutable: true
+  {{- end }}
 data:
   proxy.yaml: |
     # Made by Helm from the values of the chart ingo-signing-proxy: change them, not this.
     {{- include "ingo-signing-proxy.private.configuration" . | nindent 4 }}
+{{- end }}
+
+{{- define "ingo-signing-proxy.private.configMapName" -}}
+{{- include "ingo-signing-proxy.private.name" . -}}
+{{- if not (include "ingo-signing-proxy.private.reloads" .) -}}
+-{{ include "ingo-signing-proxy.private.configuration" . | sha256sum | trunc 10 }}
+{{- end -}}
+{{- end }}
+
+{{- /* "true" where the proxy takes a changed file by itself, else nothing. */}}
+{{- define "ingo-signing-proxy.private.reloads" -}}
+{{- $config := include "ingo-signing-proxy.private.configuration" . | fromYaml -}}
+{{- if eq (toString $config.reload_on_change) "true" }}true{{ end -}}
 {{- end }}
 
 {{- define "ingo-signing-proxy.private.name" -}}

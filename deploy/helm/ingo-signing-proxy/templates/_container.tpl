@@ -69,7 +69,7 @@ volumeMounts:
 {{- define "ingo-signing-proxy.private.volumes" -}}
 - name: ingo-signing-proxy
   configMap:
-    name: {{ include "ingo-signing-proxy.private.name" . | quote }}
+    name: {{ include "ingo-signing-proxy.private.configMapName" . | quote }}
     defaultMode: 292
 {{- with .Values.secret.name }}
 - name: ingo-credentials

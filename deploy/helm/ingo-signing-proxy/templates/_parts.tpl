@@ -54,7 +54,7 @@ Each refuses values that cannot work, with every mistake at once, so that whiche
 {{- include "ingo-signing-proxy.private.make" (list "url" .) -}}
 {{- end }}
 
-{{- /* The name of the ConfigMap and the PodMonitor. */}}
+{{- /* The name of the PodMonitor, and what that of the ConfigMap begins with. */}}
 {{- define "ingo-signing-proxy.name" -}}
 {{- include "ingo-signing-proxy.private.make" (list "name" .) -}}
 {{- end }}
