@@ -28,7 +28,11 @@ pub(crate) struct Pod {
 pub(crate) fn pods(manifests: &[Value]) -> Vec<Pod> {
     let mut pods = Vec::new();
     for manifest in manifests {
-        let spec = &manifest["spec"]["template"]["spec"];
+        let made = match manifest["kind"] == "CronJob" {
+            true => &manifest["spec"]["jobTemplate"]["spec"],
+            false => &manifest["spec"],
+        };
+        let spec = &made["template"]["spec"];
         for field in ["initContainers", "containers"] {
             let Some(sidecar) = container(spec, field, "ingo-signing-proxy") else {
                 continue;

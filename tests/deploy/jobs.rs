@@ -17,7 +17,7 @@ use crate::{
 
 /// The shell script of the Job for clusters before 1.29.
 fn script() -> String {
-    let job = manifest("overlays/before-1.29/job.yaml");
+    let job = manifest("overlays/before-1.29/cronjob.yaml")["spec"]["jobTemplate"].clone();
     let container = &job["spec"]["template"]["spec"]["containers"][0];
     assert_eq!(texts(&container["command"]), ["sh", "-c"]);
     texts(&container["args"]).remove(0)
@@ -78,13 +78,26 @@ fn quitquitquit_at_the_address_that_the_job_posts_to_ends_the_proxy_with_status_
 
 #[test]
 fn a_job_of_an_old_cluster_cannot_stay_for_ever() {
-    let job = manifest("overlays/before-1.29/job.yaml");
-    assert!(job["spec"]["activeDeadlineSeconds"].as_u64().is_some());
+    let job = |name: &str| manifest(&format!("overlays/{name}"))["spec"]["jobTemplate"].clone();
+    let old = job("before-1.29/cronjob.yaml");
+    assert!(old["spec"]["activeDeadlineSeconds"].as_u64().is_some());
     // With a native sidecar the kubelet sees to it.
-    let native = crate::yaml::document(&crate::text(
-        "deploy/kubernetes/sidecar/overlays/example/app/job.yaml",
-    ));
+    let native = job("example/app/cronjob.yaml");
     assert!(native["spec"]["activeDeadlineSeconds"].is_null());
+}
+
+#[test]
+fn an_overlay_can_be_applied_again_with_another_configuration() {
+    // The pod of a Job cannot be changed, and another configuration changes every pod.
+    for folder in ["example/app", "money"] {
+        let kustomization = manifest(&format!("overlays/{folder}/kustomization.yaml"));
+        for resource in texts(&kustomization["resources"]) {
+            let file = format!("deploy/kubernetes/sidecar/overlays/{folder}/{resource}");
+            for object in crate::yaml::documents(&crate::text(&file)) {
+                assert_ne!(object["kind"], "Job", "{file}");
+            }
+        }
+    }
 }
 
 /// An emulated Ingo and a proxy before it, as the overlay starts it.
