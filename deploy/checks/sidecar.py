@@ -114,6 +114,11 @@ def configuration_findings(document, objects):
         yield f"{at}: credentials.username is not set: the proxy would not start"
     if get("threads") is None:
         yield f"{at}: threads must be set: by default there are as many as the node has cores"
+    limit = bytes_of(((container.get("resources") or {}).get("limits") or {}).get("memory", "0"))
+    needed = memory(get("limits.inbound_connections", 10_000), get("limits.buffered_bytes", "64MiB"))
+    if limit and limit < needed * 3 / 2:
+        yield (f"{at}: resources.limits.memory is {limit >> 20} MiB, and limits.inbound_connections and limits.buffered_bytes let the proxy "
+               f"take {needed >> 20} MiB: lower them, or allow {(needed * 3 // 2 >> 20) + 1} MiB")
     enabled = [name for name in MONEY if get(f"routes.{name}.enabled") is True]
     drain = seconds(get("shutdown_limit", longest_deadline(get("routes", {})) + 5)) + seconds(get("shutdown_delay", "0s"))
     grace = spec.get("terminationGracePeriodSeconds", 30)
@@ -130,6 +135,22 @@ def configuration_findings(document, objects):
             yield f"{at}: journal.file must be on a volume that survives the pod: docs/journal.md"
     if field == "containers" and document.get("kind") in ("Job", "CronJob") and get("listeners.admin.address", "off") == "off":
         yield f"{at}: would never end, and the Job with it: a native sidecar does, or quitquitquit at listeners.admin.address"
+
+
+def memory(connections, bodies):
+    """What the proxy takes at worst, in bytes, as base/sidecar.yaml reckons it: what it takes after load, each connection with a head of
+    32 KiB that is not finished, and all bodies. A test holds the manifests' own limits to the same."""
+    return (14 << 20) + int(connections) * (24 + 45) * 1024 + bytes_of(bodies)
+
+
+def bytes_of(quantity):
+    """A number of bytes, as Kubernetes or the configuration writes it; 0 where it is written as hardly anybody does (1e9)."""
+    found = re.fullmatch(r"([0-9.]+)([KMGT]iB?|[kMGT]|)", str(quantity))
+    if not found:
+        return 0
+    number, unit = found.groups()
+    powers = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40, "": 1}
+    return int(float(number) * powers[unit.removesuffix("B")])
 
 
 def longest_deadline(routes):

@@ -61,6 +61,7 @@ data:
     credentials: {username: acme, secret_file: /run/secrets/ingo/secret}
     threads: 2
     listeners: {proxy: {address: "127.0.0.1:8646"}, health: {address: "0.0.0.0:9646"}}
+    limits: {inbound_connections: 512, buffered_bytes: 16MiB}
 ---
 apiVersion: v1
 kind: Service
@@ -163,6 +164,7 @@ OURS = [
     (0, [((*SIDECAR, "ports", 0, "name"), "health")], "must name its health port"),
     (0, [((*SIDECAR, "securityContext", "readOnlyRootFilesystem"), False)], "readOnlyRootFilesystem"),
     (0, [((*SIDECAR, "resources", "limits"), DELETED)], "resources.limits.memory"),
+    (0, [((*SIDECAR, "resources", "limits", "memory"), "64Mi")], "allow 97 MiB"),
     (0, [((*SIDECAR, "resources", "requests", "cpu"), DELETED)], "resources.requests.cpu"),
     (0, [((*SIDECAR, "volumeMounts", 1, "subPath"), "secret")], "by subPath"),
     (0, [((*SIDECAR, "volumeMounts", 1, "readOnly"), False)], "read-only"),
@@ -205,6 +207,9 @@ CONFIGURED = [
     ("credentials.username", None, "username is not set"),
     ("environment", None, "neither environment nor upstream.url"),
     ("threads", None, "threads must be set"),
+    ("limits", None, "let the proxy take 751 MiB"),
+    ("limits.inbound_connections", 1024, "let the proxy take 99 MiB"),
+    ("limits.buffered_bytes", "128MiB", "resources.limits.memory is 128 MiB"),
     ("shutdown_limit", "90s", "may take 90 s"),
     ("shutdown_delay", "1m", "may take 95 s"),
     ("routes.verify", {"enabled": True, "deadline": "80s"}, "may take 85 s"),

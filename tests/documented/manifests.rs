@@ -18,7 +18,10 @@ spec:
   selector: {matchLabels: {app: payouts}}
   template:
     metadata: {labels: {app: payouts}}
-    spec: {containers: [{name: payouts, image: payouts}]}
+    spec:
+      securityContext: {runAsNonRoot: true, seccompProfile: {type: RuntimeDefault}}
+      containers:
+        - {name: payouts, image: payouts, securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}}
 ";
 
 #[test]
@@ -103,4 +106,16 @@ fn the_overlay_of_the_sidecar_guide_puts_the_sidecar_into_a_pod() {
         pod["volumes"].as_vec().unwrap().iter().any(|v| named(&v)),
         "{rendered}"
     );
+    // All that a pod with the sidecar owes it, such as a configuration that fits its memory.
+    if !process::is_installed("python3", &["-c", "import ensurepip"]) {
+        skipped(
+            "python3-venv",
+            "whether the overlay of docs/sidecar.md is valid",
+        );
+        return;
+    }
+    let validate = root().join("deploy/checks/validate");
+    let external = ["--external", "Secret/ingo-credentials", "-"];
+    let ended = process::run(validate.to_str().unwrap(), &external, rendered.as_bytes());
+    assert_eq!(ended.status, Some(0), "{}", ended.output());
 }
