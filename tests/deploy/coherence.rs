@@ -74,6 +74,10 @@ fn the_kubelet_reaches_the_health_listener_and_only_the_pod_reaches_the_proxy() 
     // The labels that it selects are those that every pod is given.
     let given = manifest("base/sidecar.yaml")["spec"]["template"]["metadata"]["labels"].clone();
     assert_eq!(monitor["spec"]["selector"]["matchLabels"], given);
+    let policy = manifest("networkpolicy/networkpolicy.yaml");
+    assert_eq!(policy["spec"]["podSelector"]["matchLabels"], given);
+    let opened = &policy["spec"]["ingress"][0]["ports"][0]["port"];
+    assert_eq!(*opened, ports[0]["containerPort"]);
 }
 
 #[test]
