@@ -36,6 +36,10 @@ Waits before a repeat: `repeats.backoff_base` doubling up to `repeats.backoff_ca
 `Retry-After` asks for; at least 0.5 s after a status 104; at least 4 s on a money route once a byte was written. A repeat
 that could not begin before the deadline is not made, and the caller gets what there is.
 
+On money routes a pooled connection is used again within 5 s or not at all. Should Ingo close one in the moment in which a
+request goes out on it, the two cross: Ingo has got nothing, but nobody here can know, so that call ends as a reset does,
+502 `upstream_reset`, `sent: maybe`.
+
 On money routes an attempt is not given less than the 60 s for which Ingo may hold a call: what has waited here until less is
 left (in a queue, for the rate limit, for a disk) is refused and not sent. So their cells of \"no answer comes in time\" are those
 of a deadline that the caller shortened with `Ingo-Proxy-Timeout`: it ends attempt and exchange together. With the defaults 15 s
