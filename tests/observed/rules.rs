@@ -1,14 +1,16 @@
 //! The files of `deploy/observability` by the tools that Prometheus brings for them.
 
-use std::path::Path;
+use std::{path::Path, process::Command, time::Duration};
 
-use crate::{
-    server::is_there,
-    support::process::{self},
-};
+use crate::{server::is_there, support::Process};
+
+/// The cases of the alerts take promtool half a minute of processor time, and the machine may be busy.
+const PATIENCE: Duration = Duration::from_secs(240);
 
 fn promtool(arguments: &[&str]) {
-    let ended = process::run("promtool", arguments, b"");
+    let mut command = Command::new("promtool");
+    command.args(arguments);
+    let ended = Process::start(command, b"").end(PATIENCE);
     assert_eq!(ended.status, Some(0), "{}", ended.output());
 }
 
