@@ -94,7 +94,7 @@ pub(crate) fn create_session(
     let told = response.body_mut().read_to_vec()?;
     match Answer::read(&told) {
         Some(answer) => Ok(answer),
-        None => Err(match Diagnosis::of(status, &told, None, Sent::default()) {
+        None => Err(match Diagnosis::of(status, &told, Sent::default()) {
             Some(finding) => format!("refused with {status}: {}", finding.remedy()),
             None => format!("no answer of Ingo's, but {status}"),
         }

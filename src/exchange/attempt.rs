@@ -23,7 +23,7 @@ use crate::{
     message::{Head, Unwritable},
     problem::Code,
     retry::{Ended, Refusal},
-    signing::Unsigned,
+    signing::{Unsigned, verify::TOLERANCE},
     telemetry::{Phase, TENANT, Trail},
     upstream::{Answer, Connection, Failure, Freshness, NotConnected, Outgoing},
 };
@@ -48,6 +48,14 @@ pub(super) struct Received {
 struct Used {
     clock_correction: i64,
     credential: Arc<Credential>,
+}
+
+impl Used {
+    /// Whether the date that was signed is further from the upstream's, whose clock is `skew` seconds ahead of ours, than Ingo
+    /// accepts.
+    fn date_is_off(&self, skew: i64) -> bool {
+        skew.abs_diff(self.clock_correction) > TOLERANCE.as_secs()
+    }
 }
 
 /// Why an attempt brought no answer.
@@ -197,9 +205,9 @@ impl Proxy {
         let sent = diagnosis::Sent {
             has_host_uri: keyed.body.has_host_uri,
             just_rotated: used.credential.is_just_rotated(),
+            date_is_off: skew.is_some_and(|skew| used.date_is_off(skew)),
         };
-        let status = facts.status.as_deref();
-        let diagnosis = Diagnosis::of(answer.status.as_u16(), &answer.body, status, sent);
+        let diagnosis = Diagnosis::of(answer.status.as_u16(), &answer.body, sent);
         let refusal = self.remedied(keyed, &answer, skew, &used);
         // Boxed, because it goes through many hands.
         Ok(Box::new(Received {

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     bounds::{Parts, Reservation},
     ingo::{
-        Facts, Identity, Members,
+        Facts, Identity, Members, Route,
         contract::{self, Finding},
         is_asked_for,
     },
@@ -35,7 +35,7 @@ pub(super) struct Body {
     pub(super) identity: Identity,
     /// What it breaks of Ingo's documents, where the route says that this is looked at.
     pub(super) findings: Vec<Finding>,
-    /// Whether it names a `host_uri`, which Ingo may refuse with 401 as well.
+    /// Whether it asks for a session with a `host_uri`, which Ingo may refuse with 401 as well (protocol.md §3).
     pub(super) has_host_uri: bool,
     /// The memory they are accounted with.
     pub(super) memory: Reservation,
@@ -62,13 +62,14 @@ impl Proxy {
         let members = Members::of_json(&bytes, is_asked_for)
             .map_err(|not| Rejection::unsent(Code::BodyNotJson, not.to_string()))?;
         let facts = Facts::of(&members);
+        let route = admitted.destination.route;
         let findings = (admitted.destination.validation.as_ref())
             .map(|validation| contract::check_members(&members, validation.profile));
         trail.participant_unique_id1 =
             (!facts.participant_unique_id1.is_empty()).then(|| told(&facts.participant_unique_id1));
         Ok(Body {
-            has_host_uri: facts.has_host_uri,
-            identity: facts.identity(admitted.destination.route),
+            has_host_uri: route == Route::CreateSession && facts.has_host_uri,
+            identity: facts.identity(route),
             bytes,
             findings: findings.unwrap_or_default(),
             memory,

@@ -2,7 +2,7 @@
 //!
 //! Nothing is guessed: a finding that two causes would give is none, and then the finding is `unknown`.
 
-use super::KongRefusal;
+use super::{KongRefusal, session::Answer};
 
 words! {
     /// What a refusal comes from. The names are label values of `diagnoses_total`.
@@ -27,16 +27,17 @@ words! {
 /// What is known of a request that was refused, besides the answer.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sent {
-    /// Whether it has a `host_uri`: one that is not allow-listed is Unauthorized as well (protocol.md §3).
+    /// Whether it asked for a session with a `host_uri`: one that is not allow-listed is Unauthorized as well (protocol.md §3).
     pub has_host_uri: bool,
     /// Whether what signed it came in place of another a moment ago.
     pub just_rotated: bool,
+    /// Whether its date was further from that of the answer than Ingo accepts (protocol.md §1).
+    pub date_is_off: bool,
 }
 
 impl Diagnosis {
-    /// What an answer with this status and body comes from; `None` where it is no refusal. `status` is that of the body, where it
-    /// has one: then it is Ingo's service that speaks, which the gateway lets nobody reach whose signature is wrong.
-    pub fn of(http: u16, body: &[u8], status: Option<&str>, sent: Sent) -> Option<Self> {
+    /// What an answer with this status and body comes from; `None` where it is no refusal.
+    pub fn of(http: u16, body: &[u8], sent: Sent) -> Option<Self> {
         if !matches!(http, 401 | 403) {
             return None;
         }
@@ -46,9 +47,27 @@ impl Diagnosis {
             Some(KongRefusal::DoesNotMatch) => Self::SignatureMismatch,
             Some(KongRefusal::CannotBeVerified) => Self::CredentialUnknown,
             Some(KongRefusal::Unauthorized) if !sent.has_host_uri => Self::AuthorizationMissing,
-            None if status.is_some() && sent.has_host_uri => Self::HostUri,
-            Some(KongRefusal::Unauthorized) | None => Self::Unknown,
+            Some(KongRefusal::Unauthorized) => Self::Unknown,
+            None => Self::of_another(http, body, sent),
         })
+    }
+
+    /// What a refusal comes from that is not Kong's: of Ingo's service, which the gateway lets nobody reach whose signature is
+    /// wrong, or of whoever stands in between.
+    fn of_another(http: u16, body: &[u8], sent: Sent) -> Self {
+        let answer = Answer::read(body);
+        let status = answer.as_ref().map(|answer| answer.status);
+        // Others' refusals have a status, too; both together are Ingo's (protocol.md §3).
+        let is_ingos = matches!(status, Some(401 | 403))
+            && answer.is_some_and(|answer| !answer.client_message.is_empty());
+        if status == Some(402) || sent.date_is_off && (http == 401 || is_ingos) {
+            // 402: the signed time is too far off (protocol.md §4).
+            Self::ClockSkew
+        } else if is_ingos && sent.has_host_uri {
+            Self::HostUri
+        } else {
+            Self::Unknown
+        }
     }
 
     /// What to do about it.
@@ -81,9 +100,9 @@ mod tests {
         let of = |http, body: &[u8], has_host_uri| {
             let sent = Sent {
                 has_host_uri,
-                just_rotated: false,
+                ..Sent::default()
             };
-            Diagnosis::of(http, body, None, sent)
+            Diagnosis::of(http, body, sent)
         };
         assert_eq!(
             of(401, unauthorized, false),
@@ -105,13 +124,21 @@ mod tests {
         let sent = Sent {
             has_host_uri: true,
             just_rotated: true,
+            date_is_off: false,
         };
-        let of = |body, status, sent| Diagnosis::of(401, body, status, sent);
-        assert_eq!(of(mismatch, None, sent), Some(Diagnosis::CredentialRotated));
-        assert_eq!(of(service, Some("401"), sent), Some(Diagnosis::HostUri));
+        let of = |body, sent| Diagnosis::of(401, body, sent);
+        assert_eq!(of(mismatch, sent), Some(Diagnosis::CredentialRotated));
+        assert_eq!(of(service, sent), Some(Diagnosis::HostUri));
+        assert_eq!(of(service, Sent::default()), Some(Diagnosis::Unknown));
+        let off = Sent {
+            date_is_off: true,
+            ..sent
+        };
+        assert_eq!(of(service, off), Some(Diagnosis::ClockSkew));
         assert_eq!(
-            of(service, Some("401"), Sent::default()),
-            Some(Diagnosis::Unknown)
+            of(mismatch, off),
+            Some(Diagnosis::CredentialRotated),
+            "Kong looks at the date first"
         );
     }
 }

@@ -33,7 +33,7 @@ pub struct Facts {
     pub transaction_id: Option<String>,
     /// `time` of an answer: how long Ingo says that it took.
     pub time: Option<Duration>,
-    /// Whether a request has a `host_uri`.
+    /// Whether a request names a `host_uri`: null and the empty string are none.
     pub has_host_uri: bool,
     /// Whether an answer has an `authorized_url` in its `data`. What it is, is never read.
     pub has_authorized_url: bool,
@@ -155,7 +155,9 @@ impl Facts {
                 // Ingo holds no call for longer than a minute: what says so is no time.
                 self.time = time.filter(|time| *time <= LONGEST_TIME);
             }
-            (b"host_uri", Place::Top) => self.has_host_uri = true,
+            (b"host_uri", Place::Top) => {
+                self.has_host_uri |= json.starts_with('"') && json != "\"\"";
+            }
             (b"authorized_url", Place::Data) => self.has_authorized_url = json.starts_with('"'),
             (b"authorized_url_expiration_utc", Place::Data) => {
                 self.authorized_url_expiration = scalar(json).as_deref().and_then(utc);

@@ -1,8 +1,9 @@
 //! Each cause of a 401, produced for real by the emulated Ingo, and what the proxy says that it is.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ingo_signing_proxy::{emulator::Emulator, secret::Secret};
+use serde_json::{Value, json};
 
 use crate::{
     stage::{Ingo, Mounted, USERNAME, become_true, body, lines_with, proxy, readyz},
@@ -78,29 +79,105 @@ fn a_host_uri_that_is_not_allow_listed_is_told_as_that_and_only_where_there_is_o
     assert_eq!(diagnosed(&unlisted), "host_uri");
 }
 
+/// A proxy whose every request gets 401, or what `status` says, with the body and `Date` that its `refused` asks for.
+struct Refusing {
+    proxy: Proxy,
+    _upstream: Upstream,
+}
+
+impl Refusing {
+    fn with(yaml: &str) -> Self {
+        let upstream = Upstream::scripted(|request| {
+            let asked: Value = serde_json::from_slice(&request.body).unwrap();
+            let status = asked["status"].as_u64().unwrap_or(401);
+            let reply = Reply::status(u16::try_from(status).unwrap());
+            let behind = asked["seconds_behind"].as_u64().unwrap_or(0);
+            let then = SystemTime::now() - Duration::from_secs(behind);
+            reply
+                .header("Date", &httpdate::fmt_http_date(then))
+                .body(asked["refused"].as_str().unwrap())
+        });
+        Self {
+            proxy: Proxy::to(&upstream).yaml(yaml).start(),
+            _upstream: upstream,
+        }
+    }
+
+    fn finding(&self, path: &str, asked: &Value) -> String {
+        let answer = self.proxy.post(&Post::new(asked.to_string()).to(path));
+        let status = answer.header("proxy-status").unwrap();
+        let finding = status.split("diagnosis=").nth(1);
+        finding.unwrap_or("none").to_owned()
+    }
+}
+
+const UNAUTHORIZED: &str = r#"{"message":"Unauthorized"}"#;
+const SERVICE: &str = r#"{"status":401,"client_message":"Unauthorized","data":null}"#;
+const CREATE_SESSION: &str = "/api/v1/sessions/point-in-time/plugin";
+
 #[test]
 fn what_cannot_be_known_is_not_guessed() {
-    let upstream = Upstream::scripted(|request| {
-        let text = match request.participant().as_str() {
-            "stripped" => r#"{"message":"Unauthorized"}"#,
-            "service" => r#"{"status":401,"client_message":"Unauthorized"}"#,
-            _ => "<html>forbidden</html>",
-        };
-        Reply::status(401).body(text)
-    });
-    let proxy = Proxy::to(&upstream).start();
-    let ask = |id: &str, host: bool| {
-        let host = if host {
-            r#""host_uri":"https://x.example","#
-        } else {
-            ""
-        };
-        let body = format!(r#"{{{host}"participant_unique_id1":"{id}"}}"#);
-        diagnosed(&proxy.post(&Post::new(body))).to_owned()
+    let ingo = Refusing::with("routes: {banking: {enabled: true}}\n");
+    let ask = |refused: &str, status: u16, host: Value| {
+        let asked = json!({"refused": refused, "status": status, "host_uri": host});
+        ingo.finding(CREATE_SESSION, &asked)
     };
-    assert_eq!(ask("stripped", false), "authorization_missing");
-    assert_eq!(ask("stripped", true), "unknown");
-    assert_eq!(ask("service", false), "unknown");
-    assert_eq!(ask("service", true), "host_uri");
-    assert_eq!(ask("else", false), "unknown");
+    let host = || json!("https://x.example");
+    assert_eq!(ask(UNAUTHORIZED, 401, host()), "unknown");
+    assert_eq!(ask(SERVICE, 401, host()), "host_uri");
+    assert_eq!(ask(SERVICE, 403, host()), "host_uri");
+    for nothing in [json!(null), json!("")] {
+        assert_eq!(ask(SERVICE, 401, nothing.clone()), "unknown");
+        assert_eq!(ask(UNAUTHORIZED, 401, nothing), "authorization_missing");
+    }
+    for (of_others, status) in [
+        ("<html>forbidden</html>", 403),
+        (
+            r#"{"type":"about:blank","title":"Forbidden","status":403}"#,
+            403,
+        ),
+        (r#"{"status":"blocked","reason":"ip not allowed"}"#, 403),
+        (
+            r#"{"timestamp":"x","status":401,"error":"Unauthorized","message":"HMAC token expired"}"#,
+            401,
+        ),
+        (r#"{"status":500,"client_message":"Failure"}"#, 401),
+    ] {
+        assert_eq!(ask(of_others, status, host()), "unknown", "{of_others}");
+    }
+    // The rule is Create Session's.
+    let asked = json!({"refused": SERVICE, "host_uri": "https://x.example"});
+    assert_eq!(ingo.finding("/api/v4/accounts", &asked), "unknown");
+}
+
+#[test]
+fn a_date_that_ingo_calls_too_far_off_or_that_is_so_by_its_own_is_a_clock_skew() {
+    let ingo = Refusing::with("");
+    let ask = |refused: &str, status: u16, seconds_behind: u64| {
+        let asked = json!({
+            "refused": refused, "status": status, "seconds_behind": seconds_behind,
+            "host_uri": "https://x.example"
+        });
+        ingo.finding(CREATE_SESSION, &asked)
+    };
+    let too_far_off = r#"{"status":402,"client_message":"Unauthorized"}"#;
+    assert_eq!(ask(too_far_off, 401, 0), "clock_skew");
+    assert_eq!(ask(SERVICE, 401, 3_600), "clock_skew");
+    assert_eq!(ask("<html>unauthorized</html>", 401, 3_600), "clock_skew");
+    assert_eq!(ask(SERVICE, 401, 200), "host_uri");
+    // Who forbids, and is not Ingo, does not do so for the date.
+    assert_eq!(ask("<html>forbidden</html>", 403, 3_600), "unknown");
+}
+
+#[test]
+fn a_date_that_is_corrected_is_no_clock_skew() {
+    let skew = r#"{"message":"HMAC signature cannot be verified, a valid date or x-date header is required for HMAC Authentication"}"#;
+    let ingo = Refusing::with("");
+    let ask = |refused: &str| {
+        let asked = json!({"refused": refused, "seconds_behind": 600});
+        ingo.finding(CREATE_SESSION, &asked)
+    };
+    assert_eq!(ask(SERVICE), "clock_skew");
+    assert_eq!(ask(skew), "clock_skew");
+    assert_eq!(ask(SERVICE), "unknown", "it was signed by Ingo's clock");
 }
