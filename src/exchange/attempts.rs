@@ -82,10 +82,8 @@ impl Proxy {
         }
         let hurried = patience.at_most((left / 4).max(SHORTEST));
         // Boxed, because it is rare.
-        let (result, ended) = Box::pin(self.counted(keyed, &hurried, trail)).await;
-        if ended.is_some() {
-            self.metrics.retried(destination.route, Reason::UrlLife);
-        }
+        let why = Some(Reason::UrlLife);
+        let (result, _ended) = Box::pin(self.counted(keyed, why, &hurried, trail)).await;
         match result {
             Ok(fresh) if fresh.is_success() && fresh.facts.has_authorized_url => fresh,
             Ok(_) | Err(_) => received,
@@ -133,9 +131,10 @@ impl Proxy {
         let upstream = &destination.upstream;
         let mut best = Best::default();
         let mut remedied = Remedied::default();
+        let mut why = None;
         upstream.budget().earn();
         loop {
-            let (result, ended) = self.counted(keyed, patience, trail).await;
+            let (result, ended) = self.counted(keyed, why, patience, trail).await;
             best.take(result, route.class());
             let Some(ended) = ended else { break };
             let attempted = Attempted {
@@ -164,16 +163,17 @@ impl Proxy {
                 best.take(Err(Missed::Held(patience_lost(lost))), route.class());
                 break;
             }
-            self.metrics.retried(route, reason);
+            why = Some(reason);
         }
         best.into_result(keyed, trail)
     }
 
     /// One attempt, counted and told of, and how it ended; `None` where it was held back before a connection was asked for or
-    /// a byte written, which is no attempt.
+    /// a byte written, which is no attempt. `why` it repeats one before, if it does.
     async fn counted(
         &self,
         keyed: &mut Keyed<'_>,
+        why: Option<Reason>,
         patience: &Patience<'_>,
         trail: &mut Trail,
     ) -> (Result<Box<Received>, Missed>, Option<Ended>) {
@@ -185,7 +185,7 @@ impl Proxy {
             Err(missed) => missed.ended(),
         };
         match ended {
-            Some(_) => self.metrics.attempt(destination.route, result.is_ok()),
+            Some(_) => self.metrics.attempt(destination.route, why, result.is_ok()),
             None => trail.attempts -= 1,
         }
         trail.end_attempt(|| attempt_end(&result, destination));

@@ -289,23 +289,21 @@ impl Metrics {
         InFlight(gauge)
     }
 
-    /// Counts one attempt, answered or failed.
-    pub fn attempt(&self, route: Route, answered: bool) {
+    /// Counts one attempt, answered or failed, and `why` it repeats one before, if it does.
+    pub fn attempt(&self, route: Route, why: Option<Reason>, answered: bool) {
         let result = usize::from(!answered);
         self.attempts
             .at(route as usize * ATTEMPT_RESULTS.len() + result, |v| {
                 v.with_label_values(&[route.name(), ATTEMPT_RESULTS[result]])
             })
             .inc();
-    }
-
-    /// Counts an attempt that repeats one before.
-    pub fn retried(&self, route: Route, reason: Reason) {
-        self.retries
-            .at(route as usize * Reason::ALL.len() + reason as usize, |v| {
-                v.with_label_values(&[route.name(), reason.as_str()])
-            })
-            .inc();
+        if let Some(reason) = why {
+            self.retries
+                .at(route as usize * Reason::ALL.len() + reason as usize, |v| {
+                    v.with_label_values(&[route.name(), reason.as_str()])
+                })
+                .inc();
+        }
     }
 
     /// Counts an answer of Ingo, and takes note of the time that it says it took.

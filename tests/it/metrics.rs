@@ -225,6 +225,20 @@ fn an_authorized_url_that_has_little_time_left_is_refreshed_where_that_is_wanted
 }
 
 #[test]
+fn a_repeat_that_was_held_back_is_not_counted() {
+    let upstream = Upstream::scripted(|_| Reply::status(503));
+    let yaml = "rate_limit: {per_second: 1, burst: 1}\nroutes: {create_session: {deadline: 500ms, attempt_timeout: 400ms}}\n";
+    let proxy = Proxy::to(&upstream).yaml(yaml).repeating().start();
+    let answer = proxy.post(&Post::new(session("p")));
+    assert_eq!(answer.status, 503);
+    assert_eq!(
+        answer.header("proxy-status"),
+        Some("ingo-signing-proxy; attempts=1")
+    );
+    assert_eq!(proxy.metrics().sum("ingo_proxy_retries_total", &[]), 0.0);
+}
+
+#[test]
 fn connections_to_ingo_are_counted_while_they_are_used_and_while_they_wait() {
     let gate = Gate::closed();
     let held = gate.clone();
