@@ -208,6 +208,11 @@ impl Proxy {
             date_is_off: skew.is_some_and(|skew| used.date_is_off(skew)),
         };
         let diagnosis = Diagnosis::of(answer.status.as_u16(), &answer.body, sent);
+        // A repeat that brings no answer leaves it as it is: then this was Ingo's last word.
+        trail.diagnosis = diagnosis;
+        if let Some(finding) = diagnosis {
+            self.note_refusal(finding, trail);
+        }
         let refusal = self.remedied(keyed, &answer, skew, &used);
         // Boxed, because it goes through many hands.
         Ok(Box::new(Received {
@@ -276,6 +281,18 @@ impl Proxy {
                 seconds,
             ))
         })
+    }
+
+    /// Counts a refusal and tells of it, whatever is done about it then.
+    fn note_refusal(&self, finding: Diagnosis, trail: &Trail) {
+        self.metrics.refused(finding);
+        tracing::warn!(
+            exchange_id = %trail.exchange_id,
+            trace_id = trail.trace_id().map(tracing::field::display),
+            finding = finding.as_str(),
+            "Ingo refused a request with 401 or 403; {}",
+            finding.remedy()
+        );
     }
 
     /// Whether the gateway refused for something that the next attempt will do otherwise: then, and only then, does a 401 or

@@ -229,16 +229,8 @@ impl Proxy {
         let attempts = boxed(|| self.attempts(&mut keyed, &mut turn, &patience, trail));
         let received = patience::watched(session, &gone, attempts).await?;
         self.note_life_of_url(&keyed, &received, trail);
+        // Not of a later answer that the caller does not get.
         trail.diagnosis = received.diagnosis;
-        if let Some(finding) = trail.diagnosis {
-            tracing::warn!(
-                exchange_id = %trail.exchange_id,
-                trace_id = trail.trace_id().map(tracing::field::display),
-                finding = finding.as_str(),
-                "Ingo refused a request with 401 or 403; {}",
-                finding.remedy()
-            );
-        }
         let Received {
             answer,
             memory,

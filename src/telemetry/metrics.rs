@@ -335,6 +335,11 @@ impl Metrics {
         }
     }
 
+    /// Counts an answer 401 or 403 of Ingo.
+    pub fn refused(&self, finding: Diagnosis) {
+        self.diagnoses[finding as usize].inc();
+    }
+
     /// Takes note of what is left of an `authorized_url` that is passed on.
     pub fn passes_on(&self, route: Route, left: Duration) {
         self.url_life
@@ -378,9 +383,6 @@ impl Metrics {
             .observe(cell, labels, watch.total().as_secs_f64());
         self.overhead
             .observe(route, [name], watch.own().as_secs_f64());
-        if let Some(finding) = trail.diagnosis {
-            self.diagnoses[finding as usize].inc();
-        }
         self.phases.observe_each(
             watch
                 .phases()

@@ -321,6 +321,47 @@ fn a_refusal_of_the_gateway_is_examined_and_the_finding_told_beside_the_untouche
 }
 
 #[test]
+fn a_refusal_is_told_and_counted_whatever_became_of_the_repeat_after_it() {
+    let upstream = Upstream::scripted(|request| {
+        let signed = request.header("authorization").unwrap_or_default();
+        if signed.contains("\"acme\"") {
+            Reply::status(401).body(r#"{"message":"HMAC signature does not match"}"#)
+        } else if request.participant() == "lost" {
+            Reply::reset()
+        } else {
+            Reply::session("healed")
+        }
+    });
+    let builder = Proxy::to(&upstream).username(Some("acme"));
+    let next = builder.directory().join("next");
+    std::fs::write(&next, "another-secret").unwrap();
+    let yaml = format!(
+        "credentials: {{next_username: acme-next, next_secret_file: {}}}\nroutes: {{create_session: {{attempts: 2}}}}\n",
+        next.display()
+    );
+    let proxy = builder.yaml(&yaml).repeating().start();
+    let lost = proxy.post(&Post::new(session("lost")));
+    assert_eq!(lost.problem()["code"], "upstream_reset");
+    let status = lost.header("proxy-status").unwrap();
+    assert!(status.ends_with("diagnosis=signature_mismatch"), "{status}");
+    let counted = || {
+        let labels = [("finding", "signature_mismatch")];
+        proxy.metrics().sum("ingo_proxy_diagnoses_total", &labels)
+    };
+    assert_eq!(counted(), 1.0);
+    let healed = proxy.post(&Post::new(session("healed")));
+    assert_eq!(healed.status, 200);
+    let status = healed.header("proxy-status");
+    assert_eq!(status, Some("ingo-signing-proxy; attempts=2"));
+    assert_eq!(counted(), 2.0);
+    let lines = proxy.access_lines(2);
+    assert_eq!(lines[0]["diagnosis"], "signature_mismatch");
+    let output = String::from_utf8_lossy(&proxy.output()).into_owned();
+    let warned = output.matches("Ingo refused a request with 401 or 403");
+    assert_eq!(warned.count(), 2);
+}
+
+#[test]
 fn a_hundred_thousand_requests_with_random_paths_keys_and_headers_add_no_series() {
     const CALLERS: usize = 4;
     const REQUESTS: usize = 25_000;
