@@ -6,9 +6,9 @@
 
 use std::{
     collections::BTreeMap,
-    fmt,
+    fmt, iter,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -25,7 +25,7 @@ use super::{
 use crate::{
     config::{Credentials, SecretSource},
     secret::Secret,
-    signing::Signer,
+    signing::{BodyDigest, Signer, Unsigned},
     watch::{Watched, Watching},
 };
 
@@ -61,8 +61,8 @@ pub struct Credential {
     pub signer: Signer,
     username: String,
     part: Part,
-    /// When it came in place of another; `None`: it has been there from the start.
-    taken: Option<Instant>,
+    /// When it came in place of another; empty: it has been there from the start.
+    taken: OnceLock<Instant>,
 }
 
 /// What a tenant signs with, and what may replace it.
@@ -152,10 +152,20 @@ impl Rotation {
         rotation
     }
 
-    /// Goes on counting failures where `former` stops.
+    /// Goes on where `former` stops: with its count of failures, and with what came in place of another.
     #[must_use]
     pub fn after(mut self, former: &Self) -> Self {
         self.failures = former.failures.clone();
+        let current = &self.in_use.load().current;
+        let former = former.in_use.load();
+        let mut known = iter::once(&former.current).chain(&former.next);
+        let taken = match known.find(|known| known.signs_like(current)) {
+            Some(same) => same.taken.get().copied(),
+            None => Some(Instant::now()),
+        };
+        if let Some(taken) = taken {
+            current.taken.get_or_init(|| taken);
+        }
         self
     }
 
@@ -276,7 +286,7 @@ impl Rotation {
         match part {
             Part::Current | Part::Next => {
                 let credential = Arc::new(Credential {
-                    taken: Some(Instant::now()),
+                    taken: Instant::now().into(),
                     ..Credential::new(&self.settings, part, &secret)
                 });
                 // After a switch the file of the former one brings what will be next.
@@ -351,13 +361,28 @@ impl Credential {
             ),
             username: username.clone(),
             part,
-            taken: None,
+            taken: OnceLock::new(),
         }
+    }
+
+    /// Whether both make the same of a request: a key cannot be read back to compare it.
+    fn signs_like(&self, other: &Self) -> bool {
+        self.authorization() == other.authorization()
+    }
+
+    /// The `Authorization` of a fixed request: tells whose signature it is.
+    fn authorization(&self) -> String {
+        let request = Unsigned {
+            method: "POST",
+            target: b"/",
+            digest: &BodyDigest::of(b"{}"),
+        };
+        self.signer.sign(request, UNIX_EPOCH).authorization
     }
 
     /// Whether it came in place of another so lately that Ingo may not know it yet.
     pub fn is_just_rotated(&self) -> bool {
-        self.taken.is_some_and(|at| at.elapsed() < JUST_ROTATED)
+        (self.taken.get()).is_some_and(|at| at.elapsed() < JUST_ROTATED)
     }
 }
 
@@ -376,7 +401,7 @@ mod tests {
     use super::*;
     use crate::{
         config::NextCredential,
-        signing::{Algorithm, BodyDigest, HeaderOrder, Unsigned},
+        signing::{Algorithm, HeaderOrder},
     };
 
     fn secret(text: &str) -> Secret {
@@ -405,17 +430,6 @@ mod tests {
         Rotation::load(&settings).expect("all files are there")
     }
 
-    /// The `Authorization` of a fixed request: tells whose signature it is.
-    fn authorization(credential: &Credential) -> String {
-        let digest = BodyDigest::of(b"{}");
-        let request = Unsigned {
-            method: "POST",
-            target: b"/",
-            digest: &digest,
-        };
-        credential.signer.sign(request, UNIX_EPOCH).authorization
-    }
-
     #[test]
     fn a_secret_that_is_taken_signs_from_then_on_and_only_its_own_part() {
         let rotation = pair();
@@ -425,8 +439,8 @@ mod tests {
             .take(Part::Current, secret("new"))
             .expect("a secret");
         let after = rotation.signing(None);
-        assert_ne!(authorization(&before), authorization(&after));
-        assert!(authorization(&after).contains(r#"username="acme""#));
+        assert_ne!(before.authorization(), after.authorization());
+        assert!(after.authorization().contains(r#"username="acme""#));
         let still = rotation.instead_of(&after).expect("there is a next one");
         assert!(Arc::ptr_eq(&next, &still));
         // Whoever was refused with the former one has something better to sign with.

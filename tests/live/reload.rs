@@ -222,6 +222,37 @@ fn an_exchange_in_flight_keeps_what_it_began_with() {
 }
 
 #[test]
+fn a_secret_that_a_reload_replaced_is_told_as_just_replaced_and_one_that_it_kept_is_not() {
+    let ingo = Ingo::accepting(&[(USERNAME, "another-secret-entirely")]);
+    let files = Files::new("", &ingo.url());
+    let proxy = proxy(&files.config());
+    let finding = |id: &str| {
+        let answer = proxy.post(&Post::new(body(id)));
+        let status = answer.header("proxy-status").unwrap();
+        let finding = status.split("diagnosis=").nth(1);
+        finding.unwrap_or("none").to_owned()
+    };
+    assert_eq!(finding("one"), "signature_mismatch");
+
+    let at = files.path("secret").display().to_string();
+    let moved = |name: &str| {
+        let path = files.path(name).display().to_string();
+        let text = files.text("", &ingo.url()).replace(&at, &path);
+        fs::write(files.config(), text).unwrap();
+        reload(&proxy);
+    };
+    fs::write(files.path("elsewhere"), SECRET).unwrap();
+    moved("elsewhere");
+    assert_eq!(finding("two"), "signature_mismatch", "it is the same one");
+    fs::write(files.path("new"), "tomorrows-secret").unwrap();
+    moved("new");
+    assert_eq!(finding("three"), "credential_rotated");
+    fs::write(files.path("elsewhere"), "tomorrows-secret").unwrap();
+    moved("elsewhere");
+    assert_eq!(finding("four"), "credential_rotated", "it still is");
+}
+
+#[test]
 fn a_route_is_switched_off_and_on_again_without_a_restart() {
     let ingo = Ingo::accepting(&[(USERNAME, SECRET)]);
     let files = Files::new("", &ingo.url());
