@@ -27,7 +27,7 @@ fn set_levels(body: Option<&[u8]>) -> Page {
     match logging::set_levels(directives) {
         Ok(()) => {
             let levels = logging::levels();
-            tracing::info!(levels, "log levels were set by the admin listener");
+            tracing::info!(target: logging::LEVELS_SET, levels, "log levels were set by the admin listener");
             Page::text(200, format!("{levels}\n"))
         }
         Err(why) => Page::text(400, format!("{why}\n")),

@@ -198,13 +198,19 @@ fn print(text: &str) -> Exit {
 /// # Errors
 /// How the command ends, having said why.
 fn log_lines(format: Option<LogFormat>, level: &'static str) -> Result<Logging, Exit> {
-    logging::start(format, level).map_err(|error| {
+    let logging = logging::start(format, level).map_err(|error| {
         complain(&error);
         match error {
             LoggingError::Levels => Exit::Config,
             LoggingError::Thread(_) => Exit::System,
         }
-    })
+    })?;
+    if logging.is_for_others {
+        complain(
+            &"RUST_LOG names nothing of this program, so it logs nothing; add a level such as info, or off",
+        );
+    }
+    Ok(logging)
 }
 
 /// Tells a person what is wrong.

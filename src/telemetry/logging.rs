@@ -18,6 +18,7 @@ use serde::Serialize;
 use tracing::{
     Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
+    level_filters::LevelFilter,
 };
 use tracing_log::NormalizeEvent as _;
 use tracing_subscriber::{
@@ -35,6 +36,9 @@ use crate::{config::LogFormat, ingo::json, moment::rfc3339};
 
 /// Modules of this program; everything else is foreign and capped.
 const OWN: &str = "ingo_signing_proxy";
+
+/// The line that says which levels were set. It is written whatever they are: who finds the log silent looks for it.
+pub const LEVELS_SET: &str = "ingo_signing_proxy::levels_set";
 
 static LINES: OnceLock<Lines> = OnceLock::new();
 /// The levels in use, and how they are set anew.
@@ -56,14 +60,14 @@ pub fn levels() -> String {
 /// Sets levels until they are set anew; `None`: those of the start.
 ///
 /// # Errors
-/// A message for people where `directives` cannot be read.
-pub fn set_levels(directives: Option<&str>) -> Result<(), String> {
+/// A message for people where `list` cannot be read.
+pub fn set_levels(list: Option<&str>) -> Result<(), String> {
     let Some(levels) = LEVELS.get() else {
         return Err("nothing is logged by this process, so there are no levels to set".to_owned());
     };
-    let filter = match directives {
+    let filter = match list {
         // A slip such as `debgu` would be taken for a target, and silence everything else.
-        Some(directives) => filter(directives).filter(|_| directives.split(',').all(has_level)),
+        Some(list) => filter(list).filter(|_| directives(list).all(has_level)),
         None => filter(&levels.at_start),
     };
     let filter =
@@ -84,19 +88,28 @@ pub fn tell_left_out(all: bool) {
     }
 }
 
-/// Whether a directive ends with a level.
-fn has_level(directive: &str) -> bool {
-    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
-    let level = directive.rsplit('=').next().unwrap_or_default().trim();
-    LEVELS.iter().any(|known| level.eq_ignore_ascii_case(known))
+/// What a list such as `RUST_LOG` has between its commas.
+fn directives(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').map(str::trim).filter(|d| !d.is_empty())
 }
 
-fn filter(directives: &str) -> Option<EnvFilter> {
+/// Whether a directive ends with a level.
+fn has_level(directive: &str) -> bool {
+    let level = directive.rsplit('=').next().unwrap_or_default();
+    // Nothing would be a level, too.
+    !level.is_empty() && level.parse::<LevelFilter>().is_ok()
+}
+
+/// Whether a directive is about lines of this program: a level alone is about all.
+fn is_about_own(directive: &str) -> bool {
+    let target = directive.split(['=', '[']).next().unwrap_or_default();
+    let is_level = target == directive && has_level(directive);
+    is_level || !target.is_empty() && (OWN.starts_with(target) || target.starts_with(OWN))
+}
+
+fn filter(list: &str) -> Option<EnvFilter> {
     // Regular expressions over fields could take any time and memory to build, and there are no spans to have fields.
-    EnvFilter::builder()
-        .with_regex(false)
-        .parse(directives)
-        .ok()
+    EnvFilter::builder().with_regex(false).parse(list).ok()
 }
 
 /// Log lines dropped since the start, because standard output was not read fast enough or could not be written to.
@@ -107,13 +120,15 @@ pub fn dropped_lines() -> usize {
 /// Writes what is still waiting when dropped.
 #[derive(Debug)]
 pub struct Logging {
+    /// Whether `RUST_LOG` names others only, so that nothing is logged here.
+    pub is_for_others: bool,
     _written_on_drop: Writing,
 }
 
 /// Why nothing is logged.
 #[derive(Debug)]
 pub enum LoggingError {
-    /// `RUST_LOG` is no list of EnvFilter directives.
+    /// `RUST_LOG` is no list of EnvFilter directives, or a slip.
     Levels,
     /// The system refused the thread that writes.
     Thread(io::Error),
@@ -144,13 +159,20 @@ pub fn start(format: Option<LogFormat>, level: &'static str) -> Result<Logging, 
         Ok(directives) if !directives.is_empty() => directives,
         _ => level.to_owned(),
     };
-    let levels = filter(&at_start).ok_or(LoggingError::Levels)?;
+    let is_for_others = !directives(&at_start).any(is_about_own);
+    // `RUST_LOG` may have been meant for others. A word that is no level is rather a slip, such as `warning`, and would silence
+    // everything.
+    let is_slip = is_for_others && !directives(&at_start).all(has_level);
+    let levels = filter(&at_start)
+        .filter(|_| !is_slip)
+        .ok_or(LoggingError::Levels)?;
     let terminal = io::stdout().is_terminal();
     let pretty = match format {
         Some(format) => format == LogFormat::Pretty,
         None => terminal,
     };
     let (levels, handle) = reload::Layer::new(levels);
+    let levels = levels.or(filter_fn(|metadata| metadata.target() == LEVELS_SET));
     let filter = levels.and(filter_fn(is_within_cap)).and(Limiting {
         limiter: &LIMITER,
         lines_tell: !pretty,
@@ -173,6 +195,7 @@ pub fn start(format: Option<LogFormat>, level: &'static str) -> Result<Logging, 
             .init();
     }
     Ok(Logging {
+        is_for_others,
         _written_on_drop: writing,
     })
 }

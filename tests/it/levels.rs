@@ -1,12 +1,11 @@
 //! Log levels while it runs, and warnings that repeat.
 
-use std::io::Write as _;
-use std::net::TcpStream;
+use std::{io::Write as _, net::TcpStream, os::unix::net::UnixStream, time::Instant};
 
 use serde_json::Value;
 
 use crate::support::{
-    Answer, Client, Post, Proxy, Reply, Upstream, session,
+    Answer, Client, PATIENCE, Post, Proxy, Reply, Upstream, session,
     tls::{Authority, Identity},
 };
 
@@ -60,6 +59,31 @@ fn levels_are_set_while_it_runs_and_back_to_those_of_the_start() {
 }
 
 #[test]
+fn that_levels_were_set_is_told_also_where_the_new_ones_are_quiet() {
+    let upstream = Upstream::echoing();
+    let proxy = Proxy::to(&upstream)
+        .admin()
+        .env("RUST_LOG", "off,ingo_signing_proxy::cli=info")
+        .start();
+    for quiet in ["off", "error", "warn"] {
+        assert_eq!(ask(&proxy, "PUT", quiet).status, 200);
+        assert_eq!(ask(&proxy, "PUT", "info").status, 200);
+    }
+    assert_eq!(ask(&proxy, "DELETE", "").status, 200);
+    let lines = lines(&proxy.terminate().stdout);
+    let told: Vec<_> = lines
+        .iter()
+        .filter(|line| line["message"] == "log levels were set by the admin listener")
+        .map(|line| line["levels"].as_str().unwrap())
+        .collect();
+    let at_start = "ingo_signing_proxy::cli=info,off";
+    assert_eq!(
+        told,
+        ["off", "info", "error", "info", "warn", "info", at_start]
+    );
+}
+
+#[test]
 fn what_is_no_level_is_refused_and_changes_nothing() {
     let upstream = Upstream::echoing();
     let proxy = Proxy::to(&upstream).admin().start();
@@ -78,6 +102,54 @@ fn what_is_no_level_is_refused_and_changes_nothing() {
         b"PUT /log-level HTTP/1.1\r\nHost: localhost\r\nOrigin: https://x.example\r\nContent-Length: 5\r\n\r\ntrace",
     );
     assert_eq!(browser.answer("PUT").status, 403);
+}
+
+#[test]
+fn a_slip_in_rust_log_that_would_silence_the_whole_proxy_is_told() {
+    let upstream = Upstream::echoing();
+    for slip in ["warning", "debgu", "info=", "loud,ingo-signing-proxy=debug"] {
+        let ended = Proxy::to(&upstream).env("RUST_LOG", slip).fails();
+        assert_eq!(ended.status, Some(78), "{slip}: {}", ended.output());
+        assert!(ended.output().contains("RUST_LOG"), "{}", ended.output());
+    }
+}
+
+#[test]
+fn levels_that_were_meant_for_other_programs_let_it_serve_and_it_says_that_it_logs_nothing() {
+    let upstream = Upstream::echoing();
+    let builder = Proxy::to(&upstream).env("RUST_LOG", "tower=debug,hyper::client=info");
+    let socket = builder.directory().join("health.sock");
+    let health = format!("unix:{}", socket.display());
+    let (proxy, _directory) = builder.health(Some(&health)).pretty();
+    let until = Instant::now() + PATIENCE;
+    let serves = || {
+        let mut socket = UnixStream::connect(&socket)?;
+        socket.write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        std::io::read_to_string(socket)
+    };
+    while !serves().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")) {
+        assert!(Instant::now() < until, "it should serve");
+        std::thread::yield_now();
+    }
+    let output = proxy.output();
+    let told = String::from_utf8_lossy(&output);
+    assert!(
+        told.contains("RUST_LOG names nothing of this program"),
+        "{told}"
+    );
+}
+
+#[test]
+fn levels_that_name_this_program_or_no_target_are_taken_as_they_are() {
+    let upstream = Upstream::echoing();
+    for levels in ["ingo_signing_proxy", "hyper,INFO", "3", "info,"] {
+        let ended = Proxy::to(&upstream)
+            .env("RUST_LOG", levels)
+            .start()
+            .terminate();
+        assert_eq!(ended.status, Some(0), "{levels}");
+        assert!(ended.stderr.is_empty(), "{}", ended.output());
+    }
 }
 
 #[test]
