@@ -153,6 +153,26 @@ fn levels_that_name_this_program_or_no_target_are_taken_as_they_are() {
 }
 
 #[test]
+fn lines_of_libraries_name_their_origin_in_the_pretty_format_and_no_file_of_the_build() {
+    let upstream = Upstream::echoing();
+    let builder = Proxy::to(&upstream);
+    let socket = builder.directory().join("proxy.sock");
+    let address = format!("unix:{}", socket.display());
+    let (pretty, _directory) = builder.listen(Some(&address)).pretty();
+    let listens = |lines: &[String]| {
+        let is_there = |line: &String| line.contains("listening") && line.contains("health");
+        lines.iter().any(is_there).then_some(())
+    };
+    pretty.wait_until(PATIENCE, listens).expect("it listens");
+    let answer = Client::connect_unix(&socket).post(&Post::new(session("one")));
+    assert_eq!(answer.status, 200);
+    pretty.signal("TERM");
+    let output = pretty.end(PATIENCE).output();
+    assert!(output.contains(" INFO pingora_core::"), "{output}");
+    assert!(!output.contains("log."), "{output}");
+}
+
+#[test]
 fn a_library_stays_capped_whatever_level_is_set() {
     let upstream = Upstream::answering(Reply::json("{}"));
     let proxy = Proxy::to(&upstream).admin().start();
