@@ -568,6 +568,24 @@ fn a_batch_that_the_collector_may_take_later_is_sent_again_and_others_are_not() 
 }
 
 #[test]
+fn a_collector_that_refuses_more_spans_than_it_was_sent_refused_all_of_them() {
+    let most = r#"{"partialSuccess":{"rejectedSpans":"18446744073709551615"}}"#;
+    let collector = Collector::scripted(move |number| match number {
+        0 => answer("400 Bad", "", "no"),
+        _ => answer("200 OK", "", most),
+    });
+    let upstream = Upstream::answering(Reply::session("p-1"));
+    let proxy = Proxy::to(&upstream).yaml(&collector.yaml("")).start();
+    let dropped =
+        |metrics: &crate::support::Metrics| metrics.sum("ingo_proxy_spans_dropped_total", &[]);
+    proxy.post(&traced("01"));
+    let once = dropped(&proxy.metrics_become(|metrics| dropped(metrics) > 0.0));
+    proxy.post(&traced("01"));
+    let twice = dropped(&proxy.metrics_become(|metrics| dropped(metrics) != once));
+    assert!(once < twice && twice < 100.0, "{once}, then {twice}");
+}
+
+#[test]
 fn a_collector_over_tls_is_verified_by_the_roots_that_ssl_cert_file_names() {
     let identity = Identity::of(&["127.0.0.1"]);
     let trusted = Collector::over_tls(identity.clone());

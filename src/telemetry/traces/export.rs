@@ -178,20 +178,17 @@ struct Sending {
 impl Sending {
     fn run(&mut self) {
         while let Some(batch) = self.queue.take() {
-            let body = self.sender.encode(&batch);
-            let lost = match self.send(&body) {
+            let all = batch.len() as u64;
+            let (lost, why) = match self.send(&self.sender.encode(&batch)) {
                 Ok(0) => continue,
-                Ok(rejected) => {
-                    let why = "the collector refused some of them";
-                    self.warn(rejected, why);
-                    rejected
-                }
-                Err(why) => {
-                    let lost = batch.len() as u64;
-                    self.warn(lost, &why);
-                    lost
-                }
+                // Whatever number a collector says, it had no more.
+                Ok(rejected) => (
+                    rejected.min(all),
+                    "the collector refused some of them".to_owned(),
+                ),
+                Err(why) => (all, why),
             };
+            self.warn(lost, &why);
             self.queue.dropped.inc_by(lost);
         }
     }
