@@ -290,8 +290,13 @@ impl Proxy {
             exchange_id = %trail.exchange_id,
             trace_id = trail.trace_id().map(tracing::field::display),
             finding = finding.as_str(),
-            "Ingo refused a request with 401 or 403; {}",
-            finding.remedy()
+            "Ingo refused a request with 401 or 403; {}{}",
+            finding.remedy(),
+            if finding == Diagnosis::ClockSkew && self.max_clock_correction.is_none() {
+                "; until then clock.correct helps where it may"
+            } else {
+                ""
+            }
         );
     }
 
@@ -320,10 +325,14 @@ impl Proxy {
         let bound = self.max_clock_correction?;
         let upstream = &keyed.admitted.destination.upstream;
         let seconds = upstream.correct_clock(bound, skew, used.clock_correction)?;
+        let now = match seconds {
+            0 => "by this host's clock again, uncorrected",
+            _ => "with a corrected clock; set this host's clock right (NTP)",
+        };
         tracing::warn!(
             upstream = upstream.name(),
             seconds,
-            "Ingo refused a request for its date, so requests are now signed with a corrected clock; set this host's clock right (NTP)"
+            "Ingo refused a request for its date, so requests are now signed {now}"
         );
         Some(Refusal::ClockSkew)
     }

@@ -269,7 +269,12 @@ impl Proxy {
                 exchange_id = %trail.exchange_id,
                 trace_id = trail.trace_id().map(tracing::field::display),
                 seconds_left = left.as_secs_f64(),
-                "an authorized_url is passed on that has expired or will at once; look at first_byte and the clocks, or have it refreshed with routes.create_session.refresh_url_below"
+                "an authorized_url is passed on that has expired or will at once; look at first_byte and the clocks{}",
+                if destination.route == Route::CreateSession && destination.refresh_url_below.is_none() {
+                    ", or have it refreshed with routes.create_session.refresh_url_below"
+                } else {
+                    ""
+                }
             );
         }
     }

@@ -73,7 +73,7 @@ impl Diagnosis {
     /// What to do about it.
     pub const fn remedy(self) -> &'static str {
         match self {
-            Self::ClockSkew => "set this host's clock right (NTP), or let clock.correct help",
+            Self::ClockSkew => "set this host's clock right (NTP)",
             Self::SignatureMismatch => {
                 "put the secret there that Ingo issued for this username and environment; if it is that, something on the way changes requests: see doctor and verify"
             }

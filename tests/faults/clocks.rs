@@ -45,7 +45,7 @@ fn corrections(proxy: &Proxy, exchanges: usize) -> usize {
     let output = String::from_utf8_lossy(&proxy.output()).into_owned();
     output
         .lines()
-        .filter(|l| l.contains("corrected clock"))
+        .filter(|l| l.contains("Ingo refused a request for its date"))
         .count()
 }
 

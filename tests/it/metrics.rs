@@ -184,6 +184,28 @@ fn what_is_left_of_an_authorized_url_is_measured_when_it_is_passed_on() {
 }
 
 #[test]
+fn a_refresh_of_the_authorized_url_is_advised_only_where_it_is_to_be_had() {
+    let upstream = Upstream::answering(Reply::json(
+        r#"{"status":100,"data":{"authorized_url":"x","authorized_url_expiration_utc":"2001-01-01T00:00:00Z"}}"#,
+    ));
+    let warned = |path: &str, route: &str| {
+        let yaml = format!("routes: {{{route}}}\n");
+        let proxy = Proxy::to(&upstream).yaml(&yaml).start();
+        assert_eq!(proxy.post(&Post::new(session("p")).to(path)).status, 200);
+        let output = proxy.terminate().output();
+        assert!(
+            output.contains("an authorized_url is passed on"),
+            "{output}"
+        );
+        output.contains("refresh_url_below")
+    };
+    let path = "/api/v1/sessions/point-in-time/plugin";
+    assert!(warned(path, ""));
+    assert!(!warned(path, "create_session: {refresh_url_below: 1s}"));
+    assert!(!warned("/api/v4/accounts", "banking: {enabled: true}"));
+}
+
+#[test]
 fn an_authorized_url_that_has_little_time_left_is_refreshed_where_that_is_wanted() {
     let answer = |status: u32, url: &str, expiration: &str| {
         Reply::json(format!(

@@ -40,8 +40,11 @@ fn a_wrong_secret_an_unknown_user_and_a_wrong_clock_are_told_apart() {
     let (_proxy, of_user) = finding(&ingo, "somebody", SECRET, "");
     assert_eq!(of_user, "credential_unknown");
     ingo.emulator.advance(Duration::from_secs(3_600));
-    let (_proxy, of_clock) = finding(&ingo, USERNAME, SECRET, "clock: {correct: false}\n");
+    let (proxy, of_clock) = finding(&ingo, USERNAME, SECRET, "clock: {correct: false}\n");
     assert_eq!(of_clock, "clock_skew");
+    become_true("what else may help is named", PATIENCE, || {
+        lines_with(&proxy, "until then clock.correct helps") == 1
+    });
 }
 
 #[test]
@@ -170,14 +173,21 @@ fn a_date_that_ingo_calls_too_far_off_or_that_is_so_by_its_own_is_a_clock_skew()
 }
 
 #[test]
-fn a_date_that_is_corrected_is_no_clock_skew() {
+fn a_date_that_is_corrected_is_no_clock_skew_and_what_helps_no_further_is_not_advised() {
     let skew = r#"{"message":"HMAC signature cannot be verified, a valid date or x-date header is required for HMAC Authentication"}"#;
     let ingo = Refusing::with("");
-    let ask = |refused: &str| {
-        let asked = json!({"refused": refused, "seconds_behind": 600});
+    let ask = |refused: &str, seconds_behind: u64| {
+        let asked = json!({"refused": refused, "seconds_behind": seconds_behind});
         ingo.finding(CREATE_SESSION, &asked)
     };
-    assert_eq!(ask(SERVICE), "clock_skew");
-    assert_eq!(ask(skew), "clock_skew");
-    assert_eq!(ask(SERVICE), "unknown", "it was signed by Ingo's clock");
+    assert_eq!(ask(SERVICE, 600), "clock_skew");
+    assert_eq!(ask(skew, 600), "clock_skew");
+    let by_ingos_clock = ask(SERVICE, 600);
+    assert_eq!(by_ingos_clock, "unknown");
+    assert_eq!(ask(skew, 0), "clock_skew");
+    become_true("the correction ends", PATIENCE, || {
+        lines_with(&ingo.proxy, "by this host's clock again") == 1
+    });
+    assert_eq!(lines_with(&ingo.proxy, "with a corrected clock; set"), 1);
+    assert_eq!(lines_with(&ingo.proxy, "clock.correct"), 0);
 }
