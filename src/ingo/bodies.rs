@@ -147,6 +147,37 @@ pub(crate) fn table() -> Vec<(String, Vec<&'static str>, Vec<&'static str>)> {
             vec![],
         ),
         (
+            top("host_uri", r#""https://digital_pay.example.:443""#),
+            vec![],
+            vec![],
+        ),
+        (top("host_uri", r#""http://127.0.0.1:""#), vec![], vec![]),
+        (
+            top("host_uri", r#""https://:443""#),
+            vec!["host_uri host_uri"],
+            vec![],
+        ),
+        (
+            top("host_uri", r#""https://[[[""#),
+            vec!["host_uri host_uri"],
+            vec![],
+        ),
+        (
+            top("host_uri", r#""https://a..b""#),
+            vec!["host_uri host_uri"],
+            vec![],
+        ),
+        (
+            top("host_uri", r#""https://digitalpay.example:99999""#),
+            vec!["host_uri host_uri"],
+            vec![],
+        ),
+        (
+            top("host_uri", r#""https://[digitalpay]""#),
+            vec!["host_uri host_uri"],
+            vec![],
+        ),
+        (
             top("host_uri", r#""digitalpay.example""#),
             vec!["host_uri host_uri"],
             vec![],

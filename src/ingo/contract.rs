@@ -373,11 +373,31 @@ impl Form {
 pub fn origin(text: &str) -> Option<String> {
     let (scheme, host) = text.split_once("://")?;
     let host = host.strip_suffix('/').unwrap_or(host);
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
-    let well = matches!(scheme.to_ascii_lowercase().as_str(), "http" | "https")
-        && !host.is_empty()
-        && host.bytes().all(plain);
+    let well = matches!(scheme.to_ascii_lowercase().as_str(), "http" | "https") && is_host(host);
     well.then(|| format!("{scheme}://{host}").to_ascii_lowercase())
+}
+
+/// A name, an IPv4 address or, in brackets, an IPv6 address, and perhaps a port. What could be one is: Ingo has the last word.
+fn is_host(text: &str) -> bool {
+    let bracketed = text.strip_prefix('[').and_then(|text| text.split_once(']'));
+    let (is_host, rest) = match bracketed {
+        Some((address, rest)) => {
+            let part = |byte: u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.');
+            (address.contains(':') && address.bytes().all(part), rest)
+        }
+        None => {
+            let (name, rest) = text.split_at(text.find(':').unwrap_or(text.len()));
+            let part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+            let mut labels = name.strip_suffix('.').unwrap_or(name).split('.');
+            let is_label = |label: &str| !label.is_empty() && label.bytes().all(part);
+            (labels.all(is_label), rest)
+        }
+    };
+    let is_port = |port: &str| {
+        port.bytes().all(|byte| byte.is_ascii_digit())
+            && (port.is_empty() || port.parse::<u16>().is_ok())
+    };
+    is_host && (rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port))
 }
 
 /// `NNNNN` or `NNNNN-NNNN`.
