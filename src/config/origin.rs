@@ -54,7 +54,7 @@ pub(super) fn base_url(text: &str) -> Result<Origin, Expected> {
     let tls = match scheme.to_ascii_lowercase().as_str() {
         "https" => true,
         "http" => false,
-        _ => return Err("must begin with https://".to_owned()),
+        _ => return Err("must begin with https:// or http://".to_owned()),
     };
     let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
     let (authority, tail) = rest.split_at(end);

@@ -129,6 +129,12 @@ mod tests {
     }
 
     #[test]
+    fn both_schemes_of_a_collector_are_named_to_who_writes_another() {
+        let refused = collector("ftp://host").expect_err("no scheme of a collector");
+        assert_eq!(refused, "must begin with https:// or http://");
+    }
+
+    #[test]
     fn what_is_no_url_of_a_collector_is_refused_without_repeating_it() {
         for text in [
             "",
