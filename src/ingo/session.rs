@@ -16,9 +16,20 @@ use serde_json::Value;
 macro_rules! members {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)+ }) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        #[derive(Clone, Default, PartialEq, Eq)]
         pub struct $name {
             $($(#[$field_doc])* pub $field: Option<$type>,)+
+        }
+
+        impl fmt::Debug for $name {
+            /// Names the members that are there and shows none of their values.
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let mut shown = f.debug_struct(stringify!($name));
+                $(if self.$field.is_some() {
+                    shown.field(stringify!($field), &format_args!("…"));
+                })+
+                shown.finish()
+            }
         }
 
         impl Serialize for $name {
@@ -229,6 +240,22 @@ mod tests {
         let read: CreateSession = serde_json::from_str(&with_more).expect("an object");
         assert_eq!(read, asked);
         assert!(serde_json::from_str::<CreateSession>("[]").is_err());
+    }
+
+    #[test]
+    fn debug_shows_which_members_are_there_and_nothing_of_them() {
+        let asked: CreateSession = serde_json::from_str(
+            r#"{"participant_unique_id1":"canary","recipient_information":{"first_name":"canary"}}"#,
+        )
+        .expect("an object");
+        assert_eq!(
+            format!("{asked:?}"),
+            "CreateSession { participant_unique_id1: …, recipient_information: … }"
+        );
+        assert_eq!(
+            format!("{:?}", asked.recipient_information),
+            "Some(RecipientInformation { first_name: … })"
+        );
     }
 
     #[test]
