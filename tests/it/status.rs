@@ -355,6 +355,29 @@ fn certificates_the_next_credential_and_what_is_unresolved_are_told() {
 }
 
 #[test]
+fn that_no_journal_is_kept_is_warned_of_where_money_moves_and_explained_where_none_does() {
+    let upstream = Upstream::answering(Reply::json("{}"));
+    let page_with = |yaml: &str| {
+        let proxy = Proxy::to(&upstream).admin().yaml(yaml).start();
+        proxy.admin("/").text()
+    };
+    let moves = page_with("routes:\n  process: {enabled: true}\n");
+    let journal = between(&moves, "id=\"journal\"", "</section>");
+    assert!(journal.contains("journal.file is not set"), "{journal}");
+    assert!(
+        moves.contains("the route process moves money and there is no journal"),
+        "{moves}"
+    );
+    let moves_none = page_with("routes:\n  verify: {enabled: true}\n");
+    let journal = between(&moves_none, "id=\"journal\"", "</section>");
+    assert!(
+        journal.contains("no enabled route moves money"),
+        "{journal}"
+    );
+    assert!(!moves_none.contains("there is no journal"), "{moves_none}");
+}
+
+#[test]
 fn while_it_leaves_the_page_says_so() {
     let gate = Gate::closed();
     let holding = gate.clone();

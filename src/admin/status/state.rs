@@ -8,7 +8,7 @@ use super::{
     plot::used_bar,
     words::{self, NONE, age, counted},
 };
-use crate::{exchange::Proxy, telemetry::logging};
+use crate::{exchange::Proxy, ingo::Route, telemetry::logging};
 
 /// A bound, and how much of it is used.
 struct Limit {
@@ -50,9 +50,20 @@ fn limits_of(proxy: &Proxy) -> [Limit; 4] {
     ]
 }
 
+fn money_routes(proxy: &Proxy) -> impl Iterator<Item = Route> {
+    let routes = proxy.routes.iter().map(|destination| destination.route);
+    routes.filter(|route| route.class().moves_money())
+}
+
 /// What is not as it should be, a line for each thing.
 pub(super) fn warnings(proxy: &Proxy, now: SystemTime) -> Vec<String> {
     let mut lines = proxy.troubles();
+    if let (None, Some(money)) = (&proxy.journal, money_routes(proxy).next()) {
+        lines.push(format!(
+            "the route {} moves money and there is no journal: after a crash nobody can tell which calls had begun and not ended; set journal.file",
+            money.name()
+        ));
+    }
     for upstream in proxy.upstreams() {
         if upstream.circuit_open() {
             lines.push(format!(
@@ -368,8 +379,7 @@ pub(super) fn certificates_and_journal(html: &mut Html, view: &View) {
             "Calls that move money which began and did not end, those in flight included. The command unresolved lists them.",
             &[("", "Route"), ("number", "Unresolved")],
         );
-        let money = view.proxy.routes.iter().map(|d| d.route);
-        for route in money.filter(|r| r.class().moves_money()) {
+        for route in money_routes(view.proxy) {
             html.put(
                 "<tr><th scope=\"row\">{}</th><td class=\"number\">{}</td></tr>\n",
                 &[
@@ -380,7 +390,11 @@ pub(super) fn certificates_and_journal(html: &mut Html, view: &View) {
         }
         html.end_table();
     } else {
-        html.put("<p class=\"note\">None is kept: no enabled route moves money, or none was configured.</p>\n", &[]);
+        let why = match money_routes(view.proxy).next() {
+            Some(_) => "journal.file is not set",
+            None => "no enabled route moves money",
+        };
+        html.put("<p class=\"note\">None is kept: {}.</p>\n", &[&why]);
     }
     html.put("</section>\n</div>\n", &[]);
 }
