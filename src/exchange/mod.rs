@@ -301,7 +301,8 @@ impl Proxy {
         let ending = Ending {
             outcome,
             status: rejection.code.status(),
-            problem: Some(rejection.code),
+            // Who is gone was not answered.
+            problem: (!rejection.caller_gone).then_some(rejection.code),
             answer: Facts::default(),
             answer_bytes: body.len(),
         };

@@ -131,8 +131,12 @@ fn an_exchange_whose_caller_went_away_has_one_line_that_says_aborted() {
     let mut client = proxy.client();
     client.send(&bytes[..bytes.len() - 1]);
     drop(client);
+    proxy.access_lines(1);
+    let rejections = proxy.metrics().sum("ingo_proxy_rejections_total", &[]);
+    assert_eq!(rejections, 0.0, "nobody was answered");
     let line = only_line(proxy);
     assert_eq!(line["outcome"], "aborted");
+    assert!(line.get("problem").is_none(), "{line:#}");
     assert_eq!(line["sent"], "no");
     assert_eq!(line["attempts"], 0);
     upstream.received_nothing();
