@@ -28,20 +28,23 @@ pub struct Entry {
     pub value: Option<String>,
     /// `FILE:LINE`, a flag's name, a variable's name, or `default`.
     pub origin: String,
+    /// Whether somebody set it; otherwise it is a default, or follows from other keys.
+    pub is_given: bool,
 }
 
 impl Effective {
-    /// The keys whose values differ in `other`, in order.
+    /// The keys whose values differ in `other`, in order. What only follows from another one is not told beside it.
     pub fn changes(&self, other: &Self) -> Vec<String> {
-        let value = |of: &Self, key: &str| {
-            let entry = of.entries.iter().find(|entry| entry.key == key);
+        let differs = |key: &&str| {
+            let entry = |of: &Self| of.entries.iter().find(|entry| entry.key == *key).cloned();
+            let both = [entry(self), entry(other)];
+            let is_given = both.iter().flatten().any(|entry| entry.is_given);
             // Where nothing is written, the origin says what holds.
-            entry.map(|e| e.value.clone().unwrap_or_else(|| e.origin.clone()))
+            let [before, after] = both.map(|entry| entry.map(|e| e.value.unwrap_or(e.origin)));
+            is_given && before != after
         };
         let keys = schema::KEYS.iter().map(|key| key.path.as_str());
-        keys.filter(|key| value(self, key) != value(other, key))
-            .map(str::to_owned)
-            .collect()
+        keys.filter(differs).map(str::to_owned).collect()
     }
 
     pub(super) fn of(config: &Config, settings: &Settings) -> Self {
@@ -81,6 +84,7 @@ fn entry(key: &Key, config: &Config, settings: &Settings) -> Option<Entry> {
         key: key.path.clone(),
         value,
         origin,
+        is_given: given,
     })
 }
 

@@ -253,6 +253,19 @@ fn a_secret_that_a_reload_replaced_is_told_as_just_replaced_and_one_that_it_kept
 }
 
 #[test]
+fn of_what_changed_those_keys_are_told_that_somebody_wrote() {
+    let ingo = Ingo::accepting(&[(USERNAME, SECRET)]);
+    let files = Files::new("limits: {body_bytes: 2KiB}\n", &ingo.url());
+    let proxy = proxy(&files.config());
+    // Time-outs of the route follow, and with them how long the process may take to end.
+    files.replace("routes: {process: {enabled: true}}\n", &ingo.url());
+    reload(&proxy);
+    let output = String::from_utf8_lossy(&proxy.output()).into_owned();
+    let told = "\"changed\":\"routes.process.enabled, limits.body_bytes\"";
+    assert!(output.contains(told), "{output}");
+}
+
+#[test]
 fn a_route_is_switched_off_and_on_again_without_a_restart() {
     let ingo = Ingo::accepting(&[(USERNAME, SECRET)]);
     let files = Files::new("", &ingo.url());
