@@ -52,7 +52,7 @@ struct Problem<'a> {
 struct Envelope {
     status: u32,
     client_message: &'static str,
-    developer_message: &'static str,
+    developer_message: String,
     data: BTreeMap<&'static str, Vec<String>>,
     time: f64,
 }
@@ -199,7 +199,10 @@ pub(super) fn problem(rejection: &Rejection, trail: &Trail) -> (Head, Bytes) {
             serde_json::to_vec(&Envelope {
                 status: 13_400,
                 client_message: "invalid_request_fields",
-                developer_message: "the signing proxy refused the request before it was sent to Ingo: fields are invalid; data has the messages",
+                developer_message: format!(
+                    "the signing proxy refused the request before it was sent to Ingo: fields are invalid; data has the messages, and the proxy's log has exchange_id {}",
+                    trail.exchange_id.as_hyphenated()
+                ),
                 data: by_field(invalid, Finding::in_ingos_words),
                 time: 0.0,
             }),

@@ -91,6 +91,10 @@ fn a_refusal_may_have_the_form_of_ingos_own() {
         serde_json::json!(["The ParticipantUniqueId1 field is required."])
     );
     upstream.received_nothing();
+    let line = proxy.access_lines(1).remove(0);
+    let developer = told["developer_message"].as_str().unwrap();
+    let id = line["exchange_id"].as_str().unwrap();
+    assert!(developer.ends_with(id), "{developer}: {line:#}");
 }
 
 #[test]
