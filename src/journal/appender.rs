@@ -34,6 +34,8 @@ pub(super) enum Others {
     Added,
     /// They cut it, as logrotate's `copytruncate` does: what was open is no longer in it.
     Cut,
+    /// They deleted it: nobody will find what is written to it. One that was moved is not meant, it has a name still.
+    Deleted,
 }
 
 impl Appender {
@@ -86,14 +88,25 @@ impl Appender {
         here != fs::metadata(&self.config.file).map(identity).ok()
     }
 
-    /// Reads the lines that people have added, which settle exchanges, and sees whether the file was cut.
+    /// Reads the lines that people have added, which settle exchanges, and sees whether the file was cut or deleted.
     pub(super) fn read_others(&mut self, ledger: &mut Ledger) -> io::Result<Others> {
-        let length = self.file.metadata()?.len();
-        if length <= self.known {
-            let cut = length < self.known;
-            self.known = length;
-            return Ok(if cut { Others::Cut } else { Others::Added });
+        let found = self.file.metadata()?;
+        let cut = found.len() < self.known;
+        if found.len() > self.known {
+            self.read_added(found.len(), ledger)?;
         }
+        self.known = found.len();
+        // Some file systems count no links at all: there the path still leads to the file.
+        Ok(if found.nlink() == 0 && self.was_moved() {
+            Others::Deleted
+        } else if cut {
+            Others::Cut
+        } else {
+            Others::Added
+        })
+    }
+
+    fn read_added(&mut self, length: u64, ledger: &mut Ledger) -> io::Result<()> {
         // Writes are not affected by where reading left off: the file is open for appending.
         (&self.file).seek(SeekFrom::Start(self.known))?;
         ledger.read(BufReader::new((&self.file).take(length - self.known)))?;
@@ -101,8 +114,14 @@ impl Appender {
         let mut last = [0];
         (&self.file).read_exact(&mut last)?;
         self.torn = last != *b"\n";
-        self.known = length;
-        Ok(Others::Added)
+        Ok(())
+    }
+
+    /// Gives the file's space back, and what is in it up. For one that was deleted: its space is taken for as long as it is
+    /// open here, and after this process nobody could read it any more.
+    pub(super) fn give_up(&self) {
+        // Where that fails, its space stays taken, and the next write says that there is none.
+        let _given_up = self.file.set_len(0);
     }
 
     /// Appends whole lines: all of them, on the disk where that is configured, or none.

@@ -120,6 +120,8 @@ impl Writer {
             }
             self.write(batch.entries);
         }
+        // The signal of a rotation may come too late for this process, and the next one reads the file at the path.
+        self.reopen();
         self.write(Vec::new());
         if !self.owed.is_empty() {
             self.shared.lose(self.owed.len(), &JournalError::Stopped);
@@ -127,7 +129,10 @@ impl Writer {
     }
 
     fn write(&mut self, entries: Vec<Entry>) {
-        self.look_at_others();
+        if let Err(error) = self.look_at_others() {
+            self.failed(entries, &error);
+            return;
+        }
         if entries.is_empty() && self.owed.is_empty() && !self.carry_due {
             return;
         }
@@ -191,31 +196,56 @@ impl Writer {
         }
     }
 
-    fn look_at_others(&mut self) {
-        let mut ledger = self.shared.ledger.lock();
-        match self.appender.read_others(&mut ledger) {
+    /// Fails where the file is of no use any more and there is no other yet.
+    fn look_at_others(&mut self) -> Result<(), JournalError> {
+        let others = self.appender.read_others(&mut self.shared.ledger.lock());
+        match others {
             Ok(Others::Added) => {}
             Ok(Others::Cut) => self.carry_due = true,
+            Ok(Others::Deleted) => self.replace_deleted()?,
             // What people wrote is read at the next start; what the proxy writes does not depend on it.
             Err(error) => tracing::warn!("cannot read back the journal: {error}"),
         }
+        Ok(())
+    }
+
+    /// Goes on in a new file: what is open is known to this process alone now.
+    fn replace_deleted(&mut self) -> Result<(), JournalError> {
+        let mut begun = self.begun_anew();
+        if matches!(begun, Err(JournalError::Write { .. })) {
+            // It may be what fills the disk.
+            self.appender.give_up();
+            begun = self.begun_anew();
+        }
+        self.go_on_in(begun?);
+        tracing::warn!(
+            journal = %self.config.file.display(),
+            "the journal was deleted, so it goes on in a new file with what is unresolved, and the rest is lost; to rotate it, move it and send SIGHUP"
+        );
+        Ok(())
+    }
+
+    fn go_on_in(&mut self, opened: Appender) {
+        self.appender = opened;
+        self.carry_due = false;
     }
 
     /// Goes on in a new file where the path leads to another one or to none, as after a rotation.
     fn reopen(&mut self) {
-        self.look_at_others();
-        if !self.appender.was_moved() {
+        // The write that follows tells of a file that is of no use.
+        if self.look_at_others().is_err() || !self.appender.was_moved() {
             return;
         }
         match self.begun_anew() {
             Ok(opened) => {
-                self.appender = opened;
-                self.carry_due = false;
+                self.go_on_in(opened);
                 tracing::info!(journal = %self.config.file.display(), "the journal goes on in a new file");
             }
             // A rotation gone wrong is no reason to refuse payments: the file that was moved still takes records.
             Err(error) => {
-                tracing::error!("{error}; the journal goes on in the file that was moved")
+                tracing::error!(
+                    "{error}; the journal goes on in the file that was moved; mend that and send SIGHUP again"
+                )
             }
         }
     }

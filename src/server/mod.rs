@@ -7,7 +7,7 @@ mod lanes;
 mod reload;
 mod systemd;
 
-use std::{fmt, future::pending, sync::Arc, time::Duration};
+use std::{fmt, future::pending, pin::pin, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::{
@@ -314,13 +314,22 @@ impl Server {
             }
         });
         let reload = sources.map(|sources| Reload::of(&configured, sources));
-        let hung_up = async {
+        let mut hung_up = pin!(async {
             loop {
                 hangup.notified().await;
-                systemd::reloading().await;
+                let serving = lifecycle.stage() == Stage::Serving;
+                if serving {
+                    systemd::reloading().await;
+                }
                 if let Some(journal) = &current.load().journal {
                     tracing::info!("reopening the journal");
                     journal.reopen();
+                }
+                if !serving {
+                    tracing::warn!(
+                        "the configuration is not reloaded, because the process is leaving; the next one reads it"
+                    );
+                    continue;
                 }
                 let reloaded = reload.as_ref().map(Reload::ask);
                 let lifecycle = lifecycle.clone();
@@ -334,11 +343,11 @@ impl Server {
                     }
                 });
             }
-        };
+        });
         systemd::ready().await;
         let deaf = tokio::select! {
             () = lifecycle.reached(Stage::Leaving) => None,
-            () = hung_up => None,
+            () = &mut hung_up => None,
             deaf = first_deaf(&mut accepting) => Some(deaf),
             deaf = first_deaf(&mut operating) => Some(deaf),
         };
@@ -352,7 +361,11 @@ impl Server {
         }
         systemd::stopping().await;
         let shutdown = configured.assembly.lock().loaded.config.shutdown.clone();
-        leave(lifecycle, &shutdown, stop_callers, accepting).await;
+        // Until the last call has ended a rotation must not make those forgotten that are unresolved.
+        tokio::select! {
+            () = leave(lifecycle, &shutdown, stop_callers, accepting) => {}
+            () = hung_up => {}
+        }
         for address in [
             Some(addresses.proxy),
             Some(addresses.health),

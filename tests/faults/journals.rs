@@ -267,10 +267,7 @@ fn after_a_rotation_by_rename_and_sighup_records_go_on_in_a_new_file_and_nothing
     recorded(&file, 3);
     fs::rename(&file, &old).expect("moved");
     proxy.signal("HUP");
-    let until = Instant::now() + PATIENCE;
-    while !file.exists() {
-        assert!(Instant::now() < until, "no new file was made");
-    }
+    exists(&file);
     // What is open stands in the new file: the old one may be deleted.
     let carried = recorded(&file, 1);
     assert_eq!(carried[0]["identifier"], serde_json::json!(["d-slow"]));
@@ -289,6 +286,115 @@ fn after_a_rotation_by_rename_and_sighup_records_go_on_in_a_new_file_and_nothing
         3,
         "nothing more is written to the old one"
     );
+}
+
+#[test]
+fn a_journal_that_was_deleted_is_begun_anew_with_what_it_left_open() {
+    let (_folder, file) = folder();
+    let ingo = Ingo::start();
+    let proxy = with_journal(ingo.proxy(), &file).start();
+    let lost = |id: &str| {
+        ingo.inject("reset_after_body").expect("a fault");
+        proxy
+            .post(&debit(id))
+            .is_problem(502, "upstream_reset", "maybe");
+    };
+    lost("d-before");
+    fs::remove_file(&file).expect("there");
+    lost("d-after");
+    let both = HashSet::from(["d-before".to_owned(), "d-after".to_owned()]);
+    assert_eq!(listed(&unresolved(&[&file])), both);
+    recorded(&file, 4);
+    // Also where no call comes that would be recorded.
+    fs::remove_file(&file).expect("there");
+    exists(&file);
+    recorded(&file, 4);
+    proxy.signal("KILL");
+    assert_eq!(listed(&unresolved(&[&file])), both);
+    let output = String::from_utf8(proxy.output()).expect("text");
+    assert!(output.contains("was deleted"), "{output}");
+}
+
+#[test]
+fn payments_go_on_once_a_full_journal_that_was_moved_is_deleted() {
+    let Some(disk) = SmallDisk::mount() else {
+        eprintln!("SKIPPED: a full disk is not tested, because mounting a small one needs root");
+        return;
+    };
+    let file = disk.0.path().join("journal");
+    let old = disk.0.path().join("journal.1");
+    let ingo = Ingo::start();
+    let proxy = with_journal(ingo.proxy(), &file).start();
+    ingo.inject("reset_after_body").expect("a fault");
+    proxy
+        .post(&debit("d-lost"))
+        .is_problem(502, "upstream_reset", "maybe");
+    let mut client = proxy.client();
+    let mut full = || {
+        let answers = (0..1_000).map(|n| client.post(&debit(&format!("d-{n}"))));
+        let refused = answers
+            .skip_while(|a| a.status == 200)
+            .next()
+            .expect("a full disk");
+        refused.is_problem(503, "journal_unavailable", "no");
+    };
+    full();
+    fs::rename(&file, &old).expect("moved");
+    proxy.signal("HUP");
+    let until = Instant::now() + PATIENCE;
+    while !String::from_utf8_lossy(&proxy.output()).contains("goes on in the file that was moved") {
+        assert!(Instant::now() < until, "the rotation succeeded");
+    }
+    full();
+    fs::remove_file(&old).expect("there");
+    assert_eq!(proxy.post(&debit("d-room-again")).status, 200);
+    proxy.metrics_become(|m| m.sum("ingo_proxy_journal_unresolved", &[]) == 1.0);
+    let lost = HashSet::from(["d-lost".to_owned()]);
+    assert_eq!(listed(&unresolved(&[&file])), lost);
+    // Before its file system is unmounted.
+    drop(proxy);
+}
+
+#[test]
+fn a_rotation_while_the_proxy_leaves_is_carried_over_for_the_next_process() {
+    let lost = HashSet::from(["d-lost".to_owned()]);
+    for signal in [true, false] {
+        let (folder, file) = folder();
+        let old = folder.path().join("journal.1");
+        let gate = Gate::closed();
+        let held = gate.clone();
+        let upstream = Upstream::scripted(move |request| {
+            match crate::support::contains(&request.body, b"d-lost") {
+                true => Reply::reset(),
+                false => Reply::session("p").held_by(&held),
+            }
+        });
+        let proxy = with_journal(Proxy::to(&upstream), &file).start();
+        proxy
+            .post(&debit("d-lost"))
+            .is_problem(502, "upstream_reset", "maybe");
+        let mut slow = proxy.client();
+        slow.send(&debit("d-slow").bytes());
+        recorded(&file, 3);
+        proxy.signal("TERM");
+        proxy.readyz_becomes(503);
+        fs::rename(&file, &old).expect("moved");
+        if signal {
+            proxy.signal("HUP");
+            exists(&file);
+        }
+        gate.open();
+        assert_eq!(slow.answer("POST").status, 200);
+        assert_eq!(proxy.end().status, Some(0));
+        assert_eq!(listed(&unresolved(&[&file])), lost, "signal: {signal}");
+    }
+}
+
+fn exists(file: &Path) {
+    let until = Instant::now() + PATIENCE;
+    while !file.exists() {
+        assert!(Instant::now() < until, "no new file was made");
+    }
 }
 
 #[test]
