@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     exchange::{Current, hosts::Hosts},
+    journal::Journal,
     lifecycle::Stage,
 };
 
@@ -54,8 +55,7 @@ impl Health {
         let open = limit.saturating_sub(proxy.places.available_permits());
         proxy.metrics.bounds(&proxy.limits, open);
         if let Some(journal) = &proxy.journal {
-            let routes = proxy.routes.iter().map(|d| d.route);
-            for route in routes.filter(|r| r.class().moves_money()) {
+            for route in Journal::routes() {
                 proxy.metrics.unresolved(route, journal.unresolved(route));
             }
         }

@@ -119,6 +119,12 @@ impl Journal {
         self.shared.queue.reopen();
     }
 
+    /// The routes whose calls it records. A journal outlives a configuration: those that are not enabled are among them.
+    pub fn routes() -> impl Iterator<Item = Route> {
+        let routes = Route::ALL.iter().copied();
+        routes.filter(|route| route.class().moves_money())
+    }
+
     /// How many exchanges of `route` began and did not end: those in flight, those that Ingo did not answer, and those that
     /// an earlier process left in the file.
     pub fn unresolved(&self, route: Route) -> usize {

@@ -218,7 +218,8 @@ fn key_source(
     })
 }
 
-/// Opened when the first route that moves money is enabled, and then for good.
+/// Opened when the first route that moves money is enabled, and then for good. Also where none is and the file is there: what
+/// an earlier process left open in it stays open, whatever is enabled now.
 fn journal(
     config: &Config,
     process: &Process,
@@ -228,8 +229,9 @@ fn journal(
         return Ok(Some(open));
     }
     let moves_money = config.routes.iter().any(|r| r.route.class().moves_money());
-    let journal = config.safety.journal.as_ref().filter(|_| moves_money);
-    let opened = journal.map(|j| Journal::open(j, process.clock.clone()));
+    let journal = config.safety.journal.as_ref();
+    let needed = journal.filter(|j| moves_money || j.file.exists());
+    let opened = needed.map(|j| Journal::open(j, process.clock.clone()));
     Ok(opened.transpose()?.map(Arc::new))
 }
 

@@ -316,6 +316,45 @@ fn a_journal_that_was_deleted_is_begun_anew_with_what_it_left_open() {
 }
 
 #[test]
+fn what_is_unresolved_is_counted_and_shown_also_where_its_route_is_not_enabled_any_more() {
+    let (folder, file) = folder();
+    let ingo = Ingo::start();
+    let config = folder.path().join("config.yaml");
+    let enabled = |routes: &str| {
+        let yaml = format!("journal: {{file: {}}}\nroutes: {routes}\n", file.display());
+        fs::write(&config, yaml).expect("written");
+    };
+    let proxy = || {
+        let proxy = ingo.proxy().admin();
+        proxy.argument("--config").argument(&config).start()
+    };
+    let counted = |proxy: &Proxy| {
+        let metrics = proxy.metrics();
+        let of = |route| metrics.sum("ingo_proxy_journal_unresolved", &[("route", route)]);
+        assert_eq!((of("debit"), of("process")), (1.0, 0.0));
+        let page = proxy.admin("/").text();
+        let row = "debit</th><td class=\"number\">1</td>";
+        assert!(page.contains(row), "{page}");
+    };
+    enabled("{debit: {enabled: true}}");
+    let first = proxy();
+    ingo.inject("reset_after_body").expect("a fault");
+    first
+        .post(&debit("d-lost"))
+        .is_problem(502, "upstream_reset", "maybe");
+    recorded(&file, 2);
+    enabled("{debit: {enabled: false}}");
+    first.signal("HUP");
+    let until = Instant::now() + PATIENCE;
+    while !String::from_utf8_lossy(&first.output()).contains("configuration reloaded") {
+        assert!(Instant::now() < until, "it was not reloaded");
+    }
+    counted(&first);
+    assert_eq!(first.terminate().status, Some(0));
+    counted(&proxy());
+}
+
+#[test]
 fn payments_go_on_once_a_full_journal_that_was_moved_is_deleted() {
     let Some(disk) = SmallDisk::mount() else {
         eprintln!("SKIPPED: a full disk is not tested, because mounting a small one needs root");

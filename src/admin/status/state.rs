@@ -8,7 +8,7 @@ use super::{
     plot::used_bar,
     words::{self, NONE, age, counted},
 };
-use crate::{exchange::Proxy, ingo::Route, telemetry::logging};
+use crate::{exchange::Proxy, ingo::Route, journal::Journal, telemetry::logging};
 
 /// A bound, and how much of it is used.
 struct Limit {
@@ -379,7 +379,7 @@ pub(super) fn certificates_and_journal(html: &mut Html, view: &View) {
             "Calls that move money which began and did not end, those in flight included. The command unresolved lists them.",
             &[("", "Route"), ("number", "Unresolved")],
         );
-        for route in money_routes(view.proxy) {
+        for route in Journal::routes() {
             html.put(
                 "<tr><th scope=\"row\">{}</th><td class=\"number\">{}</td></tr>\n",
                 &[
