@@ -82,7 +82,7 @@ codes! {
     BodyTimeout = "body_timeout", 408, "http_request_error", "the request did not arrive in time";
     /// The same key is being processed, on a route where waiting is not offered.
     InFlight = "in_flight", 409, "http_request_denied", "the same Idempotency-Key is being processed";
-    /// The body is larger than `limits.body_bytes`.
+    /// The body is larger than `limits.body_bytes`, or its identifying values than a record of the journal.
     BodyTooLarge = "body_too_large", 413, "http_request_error", "the body is too large";
     /// The target is longer than `limits.target_bytes`.
     TargetTooLong = "target_too_long", 414, "http_request_error", "the request target is too long";

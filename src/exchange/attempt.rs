@@ -19,7 +19,7 @@ use crate::{
     bounds::Reservation,
     credentials::Credential,
     ingo::{Diagnosis, Facts, KongRefusal, Route, check_json, diagnosis, is_success, json::Reason},
-    journal::{self, Journal},
+    journal::{self, Journal, JournalError},
     message::{Head, Unwritable},
     problem::Code,
     retry::{Ended, Refusal},
@@ -252,6 +252,10 @@ impl Proxy {
             .await
             .map_err(lost)?;
         begun.map_err(|error| {
+            if matches!(error, JournalError::TooLong { .. }) {
+                // The caller's own fault, and for good: no reason to have the disk looked at.
+                return Missed::Held(Rejection::unsent(Code::BodyTooLarge, error.detail()));
+            }
             tracing::error!(%error, exchange_id = %trail.exchange_id, trace_id = trail.trace_id().map(tracing::field::display), "nothing that moves money is sent while the journal cannot be written; make room on its disk, or mend it");
             Missed::Held(Rejection::try_again(Code::JournalUnavailable, error.detail(), 1))
         })?;

@@ -66,7 +66,9 @@ impl JournalError {
             }
             Self::Write { .. } => "the journal cannot be written",
             Self::Busy => "the journal does not keep up",
-            Self::TooLong { .. } => "the identifying values are too long for the journal",
+            Self::TooLong { .. } => {
+                "the identifying values are too long for the journal; send fewer or shorter ones"
+            }
             Self::Stopped => "the journal is closed",
         }
     }
@@ -115,7 +117,7 @@ impl fmt::Display for JournalError {
             ),
             Self::TooLong { bytes } => write!(
                 f,
-                "a record of {bytes} bytes is too long for the journal; send shorter identifying values"
+                "a record of {bytes} bytes is too long for the journal; send fewer or shorter identifying values"
             ),
             Self::Stopped => f.write_str("the journal's writer has stopped; restart the proxy"),
         }

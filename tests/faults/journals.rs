@@ -355,6 +355,25 @@ fn what_is_unresolved_is_counted_and_shown_also_where_its_route_is_not_enabled_a
 }
 
 #[test]
+fn identifying_values_too_long_for_the_journal_are_the_callers_fault_and_no_alarm() {
+    let (_folder, file) = folder();
+    let ingo = Ingo::start();
+    let proxy = with_journal(ingo.proxy(), &file).start();
+    let ids: Vec<_> = (0..600).map(|n| format!("{n:0>128}")).collect();
+    let body = serde_json::json!({"participant_unique_ids": ids});
+    let refused = proxy.post(&Post::new(body.to_string()).to(DEBIT));
+    let problem = refused.is_problem(413, "body_too_large", "no");
+    assert!(problem["detail"].to_string().contains("identifying values"));
+    assert!(refused.header("retry-after").is_none());
+    assert_eq!(ingo.received(), 0);
+    let of = |code| (proxy.metrics()).sum("ingo_proxy_rejections_total", &[("code", code)]);
+    assert_eq!(of("journal_unavailable"), 0.0);
+    assert_eq!(of("body_too_large"), 1.0);
+    let output = String::from_utf8(proxy.output()).expect("text");
+    assert!(!output.contains("\"ERROR\""), "{output}");
+}
+
+#[test]
 fn payments_go_on_once_a_full_journal_that_was_moved_is_deleted() {
     let Some(disk) = SmallDisk::mount() else {
         eprintln!("SKIPPED: a full disk is not tested, because mounting a small one needs root");
