@@ -129,7 +129,13 @@ impl Watched {
         if wish == Wish::Nothing {
             return None;
         }
-        let found = guarded(|| self.user.read());
+        let found = match self.files.iter().find(|file| file.is_irregular()) {
+            Some(file) => Err(format!(
+                "{} is no regular file, and only those are taken while the proxy runs; put one in its place",
+                file.path.display()
+            )),
+            None => guarded(|| self.user.read()),
+        };
         if wish == Wish::Everything {
             // Whoever asks for it wants to hear what is wrong, also for the second time.
             self.said = None;
@@ -184,6 +190,11 @@ impl Location {
             path: directory.join(path.file_name().unwrap_or_default()),
             directory,
         }
+    }
+
+    /// Whether there is something that must not be opened here: a FIFO would have this thread wait for ever.
+    fn is_irregular(&self) -> bool {
+        fs::metadata(&self.path).is_ok_and(|found| !found.is_file())
     }
 }
 

@@ -4,6 +4,7 @@ use std::{
     fs,
     io::Write as _,
     path::{Path, PathBuf},
+    process::Command,
     thread,
     time::Duration,
 };
@@ -393,6 +394,20 @@ fn a_secret_that_is_a_pipe_or_still_being_written_refuses_a_reload_and_the_next_
     files.replace("limits: {body_bytes: 5KiB}\n", &ingo.url());
     reload(&proxy);
     assert!(succeeds(&proxy));
+}
+
+#[test]
+fn a_fifo_in_place_of_the_configuration_refuses_a_reload_and_the_next_is_heard() {
+    let upstream = Upstream::answering(Reply::session("p"));
+    let files = Files::new("", &upstream.url());
+    let proxy = proxy(&files.config());
+    fs::remove_file(files.config()).unwrap();
+    let made = Command::new("mkfifo").arg(files.config()).status();
+    assert!(made.is_ok_and(|status| status.success()), "mkfifo failed");
+    let refused = reload_refused(&proxy);
+    assert!(refused.contains("is no regular file"), "{refused}");
+    files.replace("", &upstream.url());
+    reload(&proxy);
 }
 
 #[test]

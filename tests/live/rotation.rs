@@ -6,6 +6,7 @@ use std::{
     io::Write as _,
     os::unix::fs::symlink,
     path::Path,
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -245,7 +246,7 @@ fn a_broken_file_keeps_the_secret_before_and_is_said_everywhere() {
 
     fs::create_dir(&directory).unwrap();
     fs::create_dir(&file).unwrap();
-    readyz_says(&proxy, "cannot be read");
+    readyz_says(&proxy, "is no regular file");
     assert!(succeeds(&proxy));
 
     fs::remove_dir(&file).unwrap();
@@ -267,6 +268,27 @@ fn a_broken_file_keeps_the_secret_before_and_is_said_everywhere() {
     ingo.accept(&[(USERNAME, "third-secret")]);
     fs::write(&file, "third-secret").unwrap();
     become_true("so is the next", PATIENCE, || succeeds(&proxy));
+}
+
+#[test]
+fn a_fifo_in_place_of_a_secret_is_said_and_holds_up_nothing_that_comes_after() {
+    let ingo = Ingo::accepting(&[(USERNAME, "first-secret")]);
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("secret");
+    fs::write(&file, "first-secret").unwrap();
+    let proxy = proxy(&ingo, &file).start();
+    fs::remove_file(&file).unwrap();
+    let made = Command::new("mkfifo").arg(&file).status();
+    assert!(made.is_ok_and(|status| status.success()), "mkfifo failed");
+    readyz_says(&proxy, "is no regular file");
+    assert!(succeeds(&proxy));
+    assert_eq!(failures(&proxy), 1.0);
+
+    ingo.accept(&[(USERNAME, "second-secret")]);
+    fs::remove_file(&file).unwrap();
+    fs::write(&file, "second-secret").unwrap();
+    become_true("the new secret is used", PATIENCE, || succeeds(&proxy));
+    become_true("all is well again", PATIENCE, || readyz(&proxy) == "ok\n");
 }
 
 #[test]
