@@ -152,7 +152,10 @@ impl Upstream {
         let connecting = TlsConnector::from(Arc::new(config)).connect(name, reached.0);
         let stream = match timeout(limit, connecting).await {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err((distrust(&error), witness.certificate())),
+            Ok(Err(error)) => {
+                let missed = shown.missed();
+                return Err((distrust(&error, missed), witness.certificate()));
+            }
             Err(_) => return Err((Distrust::TimedOut, witness.certificate())),
         };
         let (_, connection) = stream.get_ref();
@@ -164,7 +167,7 @@ impl Upstream {
             }),
             chose_http_1_1: connection.alpn_protocol() == Some(HTTP_1_1),
             certificate: witness.certificate(),
-            wants_certificate: shown.asked.load(Ordering::Relaxed) && roots.shown.is_none(),
+            wants_certificate: shown.missed(),
         })
     }
 }
@@ -173,7 +176,8 @@ const HTTP_1_1: &[u8] = b"http/1.1";
 /// Never used: every endpoint has a time-out of its own.
 const LONGEST_HANDSHAKE: Duration = Duration::from_secs(3);
 
-fn distrust(error: &std::io::Error) -> Distrust {
+/// `missed`: the server asked for a client certificate, and there was none to show.
+fn distrust(error: &std::io::Error, missed: bool) -> Distrust {
     let Some(tls) = error
         .get_ref()
         .and_then(|e| e.downcast_ref::<RusTlsError>())
@@ -201,6 +205,8 @@ fn distrust(error: &std::io::Error) -> Distrust {
         RusTlsError::AlertReceived(alert) => match u8::from(*alert) {
             NO_APPLICATION_PROTOCOL => Distrust::NoHttp11,
             CERTIFICATE_REQUIRED => Distrust::WantsCertificate,
+            // Before TLS 1.3 there is no alert of its own for that (RFC 5246 §7.4.6).
+            HANDSHAKE_FAILURE | BAD_CERTIFICATE if missed => Distrust::WantsCertificate,
             HANDSHAKE_FAILURE | PROTOCOL_VERSION => Distrust::NoTls,
             _ => Distrust::Other,
         },
@@ -210,6 +216,7 @@ fn distrust(error: &std::io::Error) -> Distrust {
 }
 
 const HANDSHAKE_FAILURE: u8 = 40;
+const BAD_CERTIFICATE: u8 = 42;
 const PROTOCOL_VERSION: u8 = 70;
 const CERTIFICATE_REQUIRED: u8 = 116;
 const NO_APPLICATION_PROTOCOL: u8 = 120;
@@ -219,6 +226,13 @@ const NO_APPLICATION_PROTOCOL: u8 = 120;
 struct Shown {
     identity: Option<Arc<CertifiedKey>>,
     asked: AtomicBool,
+}
+
+impl Shown {
+    /// Whether the server asked, and was shown nothing.
+    fn missed(&self) -> bool {
+        self.asked.load(Ordering::Relaxed) && self.identity.is_none()
+    }
 }
 
 impl ResolvesClientCert for Shown {
@@ -327,4 +341,28 @@ fn visible(text: &str) -> String {
         }
     };
     text.chars().map(plain).take(LONGEST).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use rustls::AlertDescription;
+
+    use super::*;
+
+    #[test]
+    fn who_asked_for_a_certificate_and_got_none_refuses_it_before_tls_1_3_by_alerts_that_mean_much_else()
+     {
+        let told = |alert, missed| {
+            let error = io::Error::other(RusTlsError::AlertReceived(alert));
+            distrust(&error, missed)
+        };
+        use AlertDescription::{BadCertificate, HandshakeFailure, ProtocolVersion};
+        assert_eq!(told(HandshakeFailure, true), Distrust::WantsCertificate);
+        assert_eq!(told(BadCertificate, true), Distrust::WantsCertificate);
+        assert_eq!(told(HandshakeFailure, false), Distrust::NoTls);
+        assert_eq!(told(BadCertificate, false), Distrust::Other);
+        assert_eq!(told(ProtocolVersion, true), Distrust::NoTls);
+    }
 }
