@@ -105,6 +105,7 @@ impl Rotation {
         let mut files = Vec::new();
         let mut read = |part, source: &SecretSource| {
             let secret = read_secret(source)?;
+            warn_of_carriage_return(part, &secret);
             files.push((part, source.clone(), secret.clone()));
             Ok::<_, SecretError>(secret)
         };
@@ -302,6 +303,7 @@ impl Rotation {
         book.troubles.remove(&part);
         drop(book);
         self.loaded_now();
+        warn_of_carriage_return(part, &secret);
         tracing::info!(
             secret = part.key(),
             "a secret was loaded and is used from now on"
@@ -343,6 +345,16 @@ fn remedy(part: Part) -> &'static str {
         Part::Current | Part::ApiKey => {
             "leave next_username and next_secret_file out, or put there what Ingo issues next, and reload"
         }
+    }
+}
+
+/// Editors on Windows leave it at the end of a file, and then Ingo refuses each request: a hint that the 401 does not give.
+fn warn_of_carriage_return(part: Part, secret: &Secret) {
+    if secret.expose().ends_with(b"\r") {
+        tracing::warn!(
+            secret = part.key(),
+            "the secret ends in a carriage return, as Windows ends lines, and is used with it; if none was issued, convert the file (dos2unix) or write it anew"
+        );
     }
 }
 

@@ -292,6 +292,22 @@ fn a_fifo_in_place_of_a_secret_is_said_and_holds_up_nothing_that_comes_after() {
 }
 
 #[test]
+fn a_secret_that_ends_in_a_carriage_return_is_warned_of_at_the_start_and_when_it_is_loaded() {
+    let ingo = Ingo::accepting(&[(USERNAME, "first-secret")]);
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("secret");
+    fs::write(&file, "first-secret\r\n").unwrap();
+    let proxy = proxy(&ingo, &file).start();
+    let warned = || lines_with(&proxy, "the secret ends in a carriage return");
+    become_true("it is warned of", PATIENCE, || warned() == 1);
+    fs::write(&file, "first-secret\n").unwrap();
+    become_true("the right one is used", PATIENCE, || succeeds(&proxy));
+    assert_eq!(warned(), 1);
+    fs::write(&file, "second-secret\r\n").unwrap();
+    become_true("it is warned of again", PATIENCE, || warned() == 2);
+}
+
+#[test]
 fn a_file_that_is_as_before_again_ends_the_warning_without_being_loaded() {
     let ingo = Ingo::accepting(&[(USERNAME, "first-secret")]);
     let directory = tempfile::tempdir().unwrap();

@@ -232,7 +232,8 @@ fn mistakes<'a>(
 fn add_keys<'a>(add: &mut impl FnMut(Change<'a>, FindingCode, &str), secret: &Secret, mac: &Mac) {
     let bytes = secret.expose();
     let key = |bytes: Vec<u8>| Change::Key(Box::new(Key::new(&Secret::new(bytes), mac.algorithm)));
-    for end in [&b"\n"[..], b"\r\n"] {
+    // A carriage return alone is what is left of CRLF where the newline is dropped.
+    for end in [&b"\n"[..], b"\r\n", b"\r"] {
         add(
             key([bytes, end].concat()),
             FindingCode::SecretTrailingNewline,

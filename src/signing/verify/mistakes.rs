@@ -492,17 +492,19 @@ fn signing_string_trailing_newline() {
 
 #[test]
 fn secret_trailing_newline() {
-    let too_many = [SECRET, b"\n"].concat();
-    only(
-        &signed_with(&too_many, Algorithm::HmacSha512),
-        FindingCode::SecretTrailingNewline,
-    );
+    for end in [&b"\n"[..], b"\r\n", b"\r"] {
+        let too_many = [SECRET, end].concat();
+        only(
+            &signed_with(&too_many, Algorithm::HmacSha512),
+            FindingCode::SecretTrailingNewline,
+        );
 
-    let verdict = verify(&right(), &Secret::new(too_many), None, now());
-    assert_eq!(
-        verdict.findings.first().map(|it| it.code),
-        Some(FindingCode::SecretTrailingNewline)
-    );
+        let verdict = verify(&right(), &Secret::new(too_many), None, now());
+        assert_eq!(
+            verdict.findings.first().map(|it| it.code),
+            Some(FindingCode::SecretTrailingNewline)
+        );
+    }
 }
 
 #[test]
