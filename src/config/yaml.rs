@@ -42,6 +42,16 @@ pub(super) struct Entry {
 /// concluded from it.
 pub(super) fn parse(file: &str, text: &str, mistakes: &mut Mistakes) -> Option<Vec<Entry>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    // The parser takes it for the end of the file, and what follows would be left out in silence.
+    if let Some((before, _)) = text.split_once('\0') {
+        let line = 1 + before.matches('\n').count();
+        mistakes.note(
+            "",
+            at(file, line),
+            "holds a NUL byte; save the file as plain UTF-8 text",
+        );
+        return None;
+    }
     let mut tree = Tree {
         file,
         mistakes,
