@@ -99,6 +99,13 @@ impl fmt::Display for Unreadable {
 
 impl std::error::Error for Unreadable {}
 
+impl Unreadable {
+    /// Whether naming another format may help.
+    pub fn may_be_of_another_format(&self) -> bool {
+        ![IS_UTF_16, NO_SUCH_ENTRY].contains(&self.problem)
+    }
+}
+
 /// Reads the request in `input`, which is in `format`, or in the one that it looks like.
 ///
 /// Where the input holds several requests, `entry` picks one, counted from 1; `None` picks the last POST.
@@ -110,6 +117,13 @@ pub fn read(
     format: Option<Format>,
     entry: Option<usize>,
 ) -> Result<Capture, Unreadable> {
+    if UTF_16_MARKS.iter().any(|mark| input.starts_with(mark)) {
+        return Err(Unreadable {
+            format: format.unwrap_or(Format::Raw),
+            offset: 0,
+            problem: IS_UTF_16,
+        });
+    }
     let mark = if input.starts_with(BYTE_ORDER_MARK) {
         BYTE_ORDER_MARK.len()
     } else {
@@ -124,6 +138,10 @@ pub fn read(
         ))
     } else {
         match format {
+            // There is one message in it.
+            Format::Raw if entry.is_some_and(|number| number != 1) => {
+                Err(Broken::at(0, NO_SUCH_ENTRY))
+            }
             Format::Raw => raw::read(text),
             Format::Curl => curl::read(text, entry),
             Format::Har => har::read(text, entry),
@@ -165,6 +183,11 @@ pub fn read(
 
 /// Editors on Windows put it before a text.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+/// The same in UTF-16.
+const UTF_16_MARKS: [&[u8]; 2] = [b"\xff\xfe", b"\xfe\xff"];
+/// It is not read: PowerShell has mixed lines of its own in by then, and changed bytes.
+const IS_UTF_16: &str = "this is UTF-16, as PowerShell writes with >; have curl write the file itself, with --trace FILE or -v --stderr FILE";
+const NO_SUCH_ENTRY: &str = "there is no entry of that number";
 
 /// A request as one of the formats holds it.
 struct Message {
@@ -218,7 +241,7 @@ fn chosen<T>(
         Some(number) => number
             .checked_sub(1)
             .filter(|index| *index < requests.len())
-            .ok_or("there is no entry of that number")?,
+            .ok_or(NO_SUCH_ENTRY)?,
         // CONNECT opens a tunnel through a proxy; what is meant goes through it.
         None => last(&|method| method == b"POST")
             .or_else(|| last(&|method| method != b"CONNECT"))

@@ -141,7 +141,7 @@ impl fmt::Display for VerifyError {
             Self::Unreadable { tried, told } => {
                 write!(f, "cannot read the request {tried}")?;
                 // Whoever named the format is not told that it can be named.
-                if *told {
+                if *told || !tried.may_be_of_another_format() {
                     Ok(())
                 } else {
                     f.write_str("; if that is not the format, name it with --format raw, curl or har")

@@ -52,6 +52,31 @@ fn what_is_no_request_is_wrong_usage_and_the_offset_is_told() {
 }
 
 #[test]
+fn an_entry_that_there_is_not_is_wrong_usage_in_every_format() {
+    let raw = b"POST /hunter2 HTTP/1.1\r\nHost: h\r\n\r\n";
+    let curl = b"> POST /hunter2 HTTP/1.1\r\n> Host: h\r\n> \r\n";
+    for input in [&raw[..], curl] {
+        for entry in ["0", "2", "9"] {
+            let said = "there is no entry of that number\n";
+            refused(&["--entry", entry], input, 64, said);
+        }
+        assert_eq!(Place::new().verify(&["--entry", "1"], input).status, 1);
+    }
+}
+
+#[test]
+fn a_capture_in_utf_16_is_told_to_be() {
+    let text = "> POST /hunter2 HTTP/1.1\r\n> \r\n".encode_utf16();
+    let marked = || std::iter::once(0xfeff).chain(text.clone());
+    let little: Vec<u8> = marked().flat_map(u16::to_le_bytes).collect();
+    let big: Vec<u8> = marked().flat_map(u16::to_be_bytes).collect();
+    for input in [little, big] {
+        refused(&[], &input, 64, "this is UTF-16, as PowerShell writes");
+        refused(&[], &input, 64, "-v --stderr FILE\n");
+    }
+}
+
+#[test]
 fn a_secret_that_cannot_be_read_is_wrong_configuration() {
     let ran = verify(
         &["--secret-file", "/nonexistent/secret"],
