@@ -564,6 +564,22 @@ fn on_a_full_disk_nothing_is_said_to_be_settled() {
 }
 
 #[test]
+fn what_is_unresolved_and_cannot_be_printed_leaves_with_1_all_the_same_and_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("journal");
+    journal_of_three(&file);
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_ingo-signing-proxy"))
+        .args(["unresolved", "--journal", file.to_str().unwrap()])
+        .stdout(full)
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("cannot write the result: "), "{told}");
+}
+
+#[test]
 fn the_command_leaves_with_64_when_used_wrongly_and_with_71_when_a_file_cannot_be_read() {
     let status = |arguments: &[&str]| unresolved(arguments).status.code();
     assert_eq!(status(&[]), Some(64));

@@ -34,7 +34,7 @@ pub(super) fn run(args: &CheckArgs) -> Exit {
         Some(Format::Markdown) => reference_page(),
         None => return check(args),
     };
-    print(&text)
+    print(&text, Exit::Well)
 }
 
 fn check(args: &CheckArgs) -> Exit {
@@ -45,7 +45,7 @@ fn check(args: &CheckArgs) -> Exit {
             return Exit::Config;
         }
     };
-    print(&loaded.to_string())
+    print(&loaded.to_string(), Exit::Well)
 }
 
 #[cfg(test)]

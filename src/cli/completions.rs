@@ -28,5 +28,5 @@ pub(super) fn run(args: &CompletionsArgs) -> Exit {
         "ingo-signing-proxy",
         &mut script,
     );
-    print(&String::from_utf8_lossy(&script))
+    print(&String::from_utf8_lossy(&script), Exit::Well)
 }

@@ -1,8 +1,6 @@
 //! `doctor`: says step by step what works between here and Ingo, and what to do about what does not.
 
-use std::io::Write as _;
-
-use super::{Exit, complain, sources::ConfigArgs};
+use super::{Exit, complain, print, sources::ConfigArgs};
 use crate::{
     clock::Clock,
     config::load,
@@ -25,10 +23,7 @@ pub(crate) struct DoctorArgs {
 pub(super) fn run(args: &DoctorArgs) -> Exit {
     let loaded = match load(&args.config.sources()) {
         Ok(loaded) => loaded,
-        Err(error) => {
-            print(&refused(&error), args.json);
-            return Exit::Config;
-        }
+        Err(error) => return show(&refused(&error), args.json, Exit::Config),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -45,20 +40,19 @@ pub(super) fn run(args: &DoctorArgs) -> Exit {
     let report = runtime.block_on(examine(&loaded, args.probe, &Clock::system()));
     // A resolver that hangs is not waited for.
     runtime.shutdown_background();
-    print(&report, args.json);
-    if report.is_healthy() {
+    let exit = if report.is_healthy() {
         Exit::Well
     } else {
         Exit::NotWell
-    }
+    };
+    show(&report, args.json, exit)
 }
 
-fn print(report: &Report, json: bool) {
+fn show(report: &Report, json: bool, exit: Exit) -> Exit {
     let text = if json {
         format!("{}\n", report.to_json())
     } else {
         report.to_string()
     };
-    // Whoever reads only the first lines, as `head` does, is not told that something failed.
-    let _printed = std::io::stdout().write_all(text.as_bytes());
+    print(&text, exit)
 }

@@ -22,7 +22,9 @@ pub(super) fn run(args: &ManArgs) -> Exit {
         let mut page = Vec::new();
         let rendered = Man::new(Cli::command()).render(&mut page);
         // Nothing fails that writes to memory.
-        return rendered.map_or(Exit::Internal, |()| print(&String::from_utf8_lossy(&page)));
+        return rendered.map_or(Exit::Internal, |()| {
+            print(&String::from_utf8_lossy(&page), Exit::Well)
+        });
     };
     match clap_mangen::generate_to(Cli::command(), dir) {
         Ok(()) => Exit::Well,

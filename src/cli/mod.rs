@@ -187,10 +187,22 @@ fn run_on(threads: Threads, doing: impl Future<Output = Exit>) -> Exit {
     exit
 }
 
-/// Prints what was asked for. Whoever reads only the first lines, as `head` does, is not told that something failed.
-fn print(text: &str) -> Exit {
-    let _printed = io::stdout().write_all(text.as_bytes());
-    Exit::Well
+/// Prints what was asked for, and answers `exit`. Whoever reads only the first lines, as `head` does, is not told that something
+/// failed; where it cannot be written, that is said, and a status that would be a good one is none.
+fn print(text: &str, exit: Exit) -> Exit {
+    let mut stdout = io::stdout().lock();
+    let printed = stdout.write_all(text.as_bytes());
+    match printed.and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            complain(&format_args!("cannot write the result: {error}"));
+            if exit == Exit::Well {
+                Exit::System
+            } else {
+                exit
+            }
+        }
+        _ => exit,
+    }
 }
 
 /// Starts logging, at `level` where `RUST_LOG` says nothing.

@@ -6,7 +6,7 @@
 use std::{
     fmt::Write as _,
     fs::File,
-    io::{self, BufReader, Write as _},
+    io::BufReader,
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -68,7 +68,7 @@ fn settle_in(file: &Path, exchanges: &[Uuid]) -> Exit {
         let (exchange, route) = (record.exchange_id, visible(&record.route));
         format!("settled: {exchange} {route} {identifier}\n")
     });
-    print(&lines.collect::<String>())
+    print(&lines.collect::<String>(), Exit::Well)
 }
 
 fn list(args: &UnresolvedArgs) -> Exit {
@@ -94,13 +94,12 @@ fn list(args: &UnresolvedArgs) -> Exit {
     } else {
         table(&unresolved)
     };
-    // Whoever reads only the first lines is not told that something failed; the exit status stays what it is.
-    let _printed = io::stdout().write_all(text.as_bytes());
-    if unresolved.is_empty() {
+    let exit = if unresolved.is_empty() {
         Exit::Well
     } else {
         Exit::NotWell
-    }
+    };
+    print(&text, exit)
 }
 
 /// What Ingo's documents say about a call without an answer (protocol.md §4).

@@ -53,6 +53,41 @@ fn sign(case: &Value, output: &str) -> Ended {
 }
 
 #[test]
+fn what_cannot_be_printed_is_said_and_is_no_success() {
+    let config = "--config=config/minimal.yaml";
+    for arguments in [
+        &["check", config][..],
+        &["check", "--schema"],
+        &["check", "--reference=yaml"],
+        &["completions", "bash"],
+        &["man"],
+    ] {
+        let full = std::fs::File::options().write(true).open("/dev/full");
+        let output = Command::new(env!("CARGO_BIN_EXE_ingo-signing-proxy"))
+            .args(arguments)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .stdout(full.expect("a Linux host"))
+            .output()
+            .expect("the binary runs");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(71), "{arguments:?}: {told}");
+        assert!(told.contains("cannot write the result: "), "{told}");
+
+        // Whoever closed the pipe has read what they wanted.
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let output = Command::new(env!("CARGO_BIN_EXE_ingo-signing-proxy"))
+            .args(arguments)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .stdout(writer)
+            .output()
+            .expect("the binary runs");
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+        assert!(output.stderr.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
 fn sign_prints_the_five_headers_of_every_vector() {
     for case in cases() {
         let ended = sign(&case, "headers");
