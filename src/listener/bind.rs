@@ -168,16 +168,21 @@ fn bind_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
     let mut private = path.as_os_str().to_owned();
     private.push(format!(".{}", std::process::id()));
     let private = PathBuf::from(private);
-    fs::DirBuilder::new().mode(0o700).create(&private)?;
     let socket = private.join("s");
+    let clean_up = || {
+        let _removed = fs::remove_file(&socket);
+        let _removed = fs::remove_dir(&private);
+    };
+    // What a process of this number left that was killed in between; in a container that number is always 1.
+    clean_up();
+    fs::DirBuilder::new().mode(0o700).create(&private)?;
     let bound = UnixListener::bind(&socket).and_then(|listener| {
         fs::set_permissions(&socket, fs::Permissions::from_mode(mode))?;
         fs::rename(&socket, path)?;
         Ok(listener)
     });
     // What is left of it, where something failed.
-    let _removed = fs::remove_file(&socket);
-    let _removed = fs::remove_dir(&private);
+    clean_up();
     bound
 }
 
@@ -217,6 +222,21 @@ mod tests {
     use std::net::TcpStream;
 
     use super::*;
+
+    #[test]
+    fn what_a_process_of_the_same_number_left_when_it_was_killed_bars_nobody() {
+        let folder = tempfile::tempdir().expect("room in the temporary folder");
+        let path = folder.path().join("socket");
+        let left = folder.path().join(format!("socket.{}", std::process::id()));
+        fs::create_dir(&left).expect("a free name");
+        drop(UnixListener::bind(left.join("s")).expect("a free name"));
+        let bound = bind(&Address::Unix {
+            path: path.clone(),
+            mode: 0o600,
+        });
+        assert!(bound.is_ok(), "{bound:?}");
+        assert!(path.exists() && !left.exists());
+    }
 
     #[test]
     fn a_burst_of_connections_waits_to_be_accepted() {
