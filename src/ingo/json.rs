@@ -75,7 +75,30 @@ pub fn check_json(body: &[u8]) -> Result<(), NotJson> {
     match serde_json::from_str::<IgnoredAny>(text) {
         Ok(IgnoredAny) => Ok(()),
         Err(error) if error.is_eof() => not(body.len(), Reason::Truncated),
-        Err(error) => not(offset(body, error.line(), error.column()), Reason::Syntax),
+        Err(error) => {
+            let stopped = offset(body, error.line(), error.column());
+            not(culprit(body, stopped, &error.to_string()), Reason::Syntax)
+        }
+    }
+}
+
+/// The byte that is wrong where the parser, for the reason that `told` gives, stopped at another: within a string it stops
+/// before a control character, and at the last digit of an escape whichever is wrong.
+fn culprit(body: &[u8], stopped: usize, told: &str) -> usize {
+    if told.starts_with("control character") {
+        return stopped + 1;
+    }
+    let escape = stopped.saturating_sub(5);
+    let digits = match body[escape..].strip_prefix(b"\\u") {
+        Some(digits) if told.starts_with("invalid escape") => digits,
+        _ => return stopped,
+    };
+    // After another one, a backslash begins no escape.
+    let backslashes = body[..=escape].iter().rev().take_while(|b| **b == b'\\');
+    let wrong = digits.iter().position(|b| !b.is_ascii_hexdigit());
+    match wrong {
+        Some(wrong) if backslashes.count() % 2 == 1 => escape + 2 + wrong,
+        _ => stopped,
     }
 }
 
@@ -90,7 +113,8 @@ fn offset(body: &[u8], line: usize, column: usize) -> usize {
             .nth(line - 2)
             .map_or(0, |(at, _)| at + 1),
     };
-    (line_start + column.saturating_sub(1)).min(body.len())
+    // Column 0 is that of the line feed before.
+    (line_start + column).saturating_sub(1).min(body.len())
 }
 
 /// Members of an object, in their order, repeated ones included: names without escapes, values as they are written.
@@ -251,7 +275,31 @@ mod tests {
         assert_eq!(refused(b"{\n  \"a\": 1,\n  b: 2}"), (14, Reason::Syntax));
         assert_eq!(refused(b"a=1&b=2"), (0, Reason::Syntax));
         assert_eq!(refused(b"NaN"), (0, Reason::Syntax));
-        assert_eq!(refused(b"{\"a\nb\":1}"), (2, Reason::Syntax));
+        assert_eq!(refused(b"{\"a\nb\":1}"), (3, Reason::Syntax));
+        // Each body's mark stands before the byte that is wrong.
+        for marked in [
+            "{\"name\":\"aaaa^\nbbbb\"}",
+            "{\"name\":\"^\n\"}",
+            "{\n\"name\":\"a^\tb\"}",
+            "{\"name\":\"é^\u{1}\"}",
+            "{\"a\":\"\\u12^G4\"}",
+            "{\"a\":\"\\u^\n234\"}",
+            "{\"a\":\"\\u123^\n\"}",
+            "{\"a\":\"c:\\u^sers\"}",
+            "{\"a\":\"c:\\\\\\u^sers\"}",
+            "{\"a\":\"c:\\^xemp\"}",
+            "{\"a\":\"\\\\u12\\^xemp\"}",
+            "{\"a\":tru^\n}",
+            "{\"a\"^\"\n\"}",
+        ] {
+            let offset = marked.find('^').expect("a mark");
+            let body = marked.replace('^', "");
+            assert_eq!(
+                refused(body.as_bytes()),
+                (offset, Reason::Syntax),
+                "{marked}"
+            );
+        }
     }
 
     #[test]
