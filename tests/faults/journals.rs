@@ -389,11 +389,8 @@ fn payments_go_on_once_a_full_journal_that_was_moved_is_deleted() {
         .is_problem(502, "upstream_reset", "maybe");
     let mut client = proxy.client();
     let mut full = || {
-        let answers = (0..1_000).map(|n| client.post(&debit(&format!("d-{n}"))));
-        let refused = answers
-            .skip_while(|a| a.status == 200)
-            .next()
-            .expect("a full disk");
+        let mut answers = (0..1_000).map(|n| client.post(&debit(&format!("d-{n}"))));
+        let refused = answers.find(|a| a.status != 200).expect("a full disk");
         refused.is_problem(503, "journal_unavailable", "no");
     };
     full();
