@@ -38,28 +38,33 @@ pub(super) async fn examine(
     if connected.is_empty() {
         return unreached(steps, &["tls", "protocol", "clock"]);
     }
-    match roots {
+    let wants_certificate = match roots {
         Some(roots) => {
             let several = connected.len() > 1;
-            let mut any = false;
+            let mut wants = None;
             for (address, reached) in connected {
                 let whose = if several {
                     format!("{address}: ")
                 } else {
                     String::new()
                 };
-                any |= tls(upstream, reached, roots, clock, &whose, &mut steps).await;
+                let found = tls(upstream, reached, roots, clock, &whose, &mut steps).await;
+                wants = wants.max(found);
             }
-            if !any {
-                return unreached(steps, &["protocol", "clock"]);
+            match wants {
+                Some(wants) => wants,
+                None => return unreached(steps, &["protocol", "clock"]),
             }
         }
-        None => steps.push(Step::skipped(
-            "tls",
-            "http://: nothing protects what is sent",
-        )),
-    }
-    let answered = ask(upstream, clock, &mut steps).await;
+        None => {
+            steps.push(Step::skipped(
+                "tls",
+                "http://: nothing protects what is sent",
+            ));
+            false
+        }
+    };
+    let answered = ask(upstream, wants_certificate, clock, &mut steps).await;
     (steps, answered)
 }
 
@@ -130,7 +135,8 @@ async fn connect(
     connected
 }
 
-/// Makes a handshake; `whose` it is stands before what is said of it.
+/// Makes a handshake; `whose` it is stands before what is said of it. Whether it asks for a client certificate and there is none; `None`
+/// where it is not spoken to.
 async fn tls(
     upstream: &Upstream,
     reached: Reached,
@@ -138,7 +144,7 @@ async fn tls(
     clock: &Clock,
     whose: &str,
     steps: &mut Vec<Step>,
-) -> bool {
+) -> Option<bool> {
     match upstream.shake_hands(reached, roots).await {
         Ok(handshake) => {
             let (version, chosen) = (handshake.version, handshake.chose_http_1_1);
@@ -163,7 +169,7 @@ async fn tls(
                 "tls",
                 format!("{whose}{version}{shown}{soon}{by}{wants}"),
             ));
-            true
+            Some(handshake.wants_certificate)
         }
         Err((Distrust::NoHttp11, _)) => {
             steps.push(Step::well(
@@ -176,13 +182,13 @@ async fn tls(
                 "Ingo's signature names HTTP/1.1, so have HTTP/1.1 enabled there, or check that this is Ingo's host",
             ));
             steps.push(Step::skipped("clock", "not reached"));
-            false
+            None
         }
         Err((why, certificate)) => {
             let (what, remedy) = distrusted(why, certificate.as_ref(), roots);
             let shown = certificate.map_or_else(String::new, |c| described(&c, clock.now()));
             steps.push(Step::wrong("tls", format!("{whose}{what}{shown}"), remedy));
-            false
+            None
         }
     }
 }
@@ -222,6 +228,9 @@ fn days(time: Duration) -> String {
     }
 }
 
+/// What to do where a client certificate is wanted.
+const SHOW_ONE: &str = "ask whoever runs it for one, and name it with upstream.client_certificate_file and upstream.client_key_file";
+
 fn distrusted(
     why: Distrust,
     certificate: Option<&Certificate>,
@@ -260,10 +269,7 @@ fn distrusted(
         ),
         Distrust::Certificate => ("the certificate cannot be used", "have it replaced"),
         Distrust::NoHttp11 => ("HTTP/1.1 is refused", "have HTTP/1.1 enabled there"),
-        Distrust::WantsCertificate => (
-            "it wants a client certificate",
-            "ask whoever runs it for one, and name it with upstream.client_certificate_file and upstream.client_key_file",
-        ),
+        Distrust::WantsCertificate => ("it wants a client certificate", SHOW_ONE),
         Distrust::NoTls => (
             "what answers there speaks no TLS 1.2 or 1.3",
             "check the port in the URL",
@@ -278,7 +284,12 @@ fn distrusted(
 }
 
 /// Asks for `/`, unsigned: harmless, and any answer has a `Date`.
-async fn ask(upstream: &Upstream, clock: &Clock, steps: &mut Vec<Step>) -> bool {
+async fn ask(
+    upstream: &Upstream,
+    wants_certificate: bool,
+    clock: &Clock,
+    steps: &mut Vec<Step>,
+) -> bool {
     let request = Request {
         method: "GET",
         target: "/",
@@ -289,7 +300,15 @@ async fn ask(upstream: &Upstream, clock: &Clock, steps: &mut Vec<Step>) -> bool 
     let answer = match upstream.ask(request).await {
         Ok(answer) => answer,
         Err(why) => {
-            let (what, remedy) = unanswered(upstream, why);
+            let (what, remedy) = match why {
+                // In TLS 1.3 the handshake is over for us before the server misses a certificate.
+                Unanswered::Failed(Failure::Reset) if wants_certificate => (
+                    "it asked for a client certificate, and closed the connection when it got none"
+                        .to_owned(),
+                    SHOW_ONE,
+                ),
+                why => unanswered(upstream, why),
+            };
             steps.push(Step::wrong("protocol", what, remedy));
             steps.push(Step::skipped("clock", "not reached"));
             return false;

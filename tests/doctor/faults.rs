@@ -349,7 +349,13 @@ fn an_upstream_that_wants_a_certificate_and_one_that_has_expired() {
     // In TLS 1.3 the handshake is over for us before the server misses a certificate.
     let said = doctor("");
     let told = said.only_wrong("protocol");
-    holds(&told, &["wants a client certificate"]);
+    holds(
+        &told,
+        &[
+            "asked for a client certificate",
+            "name it with upstream.client_certificate_file",
+        ],
+    );
     holds(&said.well("tls"), &["it asks for a client certificate"]);
     let good = ours.issue(&["acme"]);
     let said = doctor(&shown(&good));
