@@ -53,6 +53,9 @@ pub(super) fn caller_timeout(headers: &HeaderMap) -> Result<Option<Duration>, Re
     }
 }
 
+/// However short its deadline, an exchange has so long to begin, if it has so long at all: a body has to come, and a connection to be made.
+const LEAST_TO_BEGIN: Duration = Duration::from_secs(10);
+
 /// How long an exchange may still wait.
 #[derive(Clone, Debug)]
 pub(super) struct Patience<'a> {
@@ -84,19 +87,15 @@ impl Gone {
 }
 
 impl<'a> Patience<'a> {
-    /// The patience of an exchange of `class` that may take `time` from `began` on, for a caller that is not `gone` yet. Who gives a call
-    /// less time than Ingo may hold it for has it sent all the same; waits of ours take nothing of that.
+    /// The patience of an exchange of `class` that may take `time` from `began` on, for a caller that is not `gone` yet.
     pub(super) fn of(class: Class, began: Instant, time: Duration, gone: &'a Gone) -> Self {
-        let deadline = began + time;
-        let held_for = class.held_for();
-        let begin_by = if time > held_for {
-            deadline - held_for
-        } else {
-            deadline
-        };
+        // Whoever gives a call little more time than Ingo may hold it for, or less, wants it sent all the same.
+        let to_begin = time
+            .saturating_sub(class.held_for())
+            .max(time.min(LEAST_TO_BEGIN));
         Self {
-            deadline,
-            begin_by,
+            deadline: began + time,
+            begin_by: began + to_begin,
             gone,
         }
     }
@@ -233,6 +232,31 @@ async fn until_read_ends(session: &mut ServerSession) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_payment_begins_while_as_much_is_left_as_ingo_may_hold_it_for_and_has_ten_seconds_at_least()
+    {
+        let (began, gone) = (Instant::now(), Gone::default());
+        let to_begin = |class, seconds| {
+            let patience = Patience::of(class, began, Duration::from_secs(seconds), &gone);
+            assert_eq!(patience.deadline - began, Duration::from_secs(seconds));
+            (patience.begin_by - began).as_secs()
+        };
+        let money = [
+            (5, 5),
+            (10, 10),
+            (59, 10),
+            (60, 10),
+            (61, 10),
+            (70, 10),
+            (71, 11),
+            (90, 30),
+        ];
+        for (given, expected) in money {
+            assert_eq!(to_begin(Class::PushMoney, given), expected, "{given} s");
+        }
+        assert_eq!(to_begin(Class::KeyedByHeader, 30), 30);
+    }
 
     fn timeout(value: &[&str]) -> Result<Option<Duration>, Code> {
         let mut headers = HeaderMap::new();

@@ -41,7 +41,7 @@ request goes out on it, the two cross: Ingo has got nothing, but nobody here can
 502 `upstream_reset`, `sent: maybe`.
 
 On money routes an attempt is not given less than the 60 s for which Ingo may hold a call: what has waited here until less is
-left (in a queue, for the rate limit, for a disk) is refused and not sent. So their cells of \"no answer comes in time\" are those
+left (in a queue, for the rate limit, for a disk) is refused and not sent; with a deadline below 70 s it has 10 s to be sent. So their cells of \"no answer comes in time\" are those
 of a deadline that the caller shortened with `Ingo-Proxy-Timeout`: it ends attempt and exchange together. With the defaults 15 s
 are left after an attempt's 75 s, so that no second is made with `danger_repeat_after_write` either; a longer `deadline` allows one.
 ";
