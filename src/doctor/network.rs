@@ -178,11 +178,11 @@ async fn tls(
         Err((Distrust::NoHttp11, _)) => {
             steps.push(Step::well(
                 "tls",
-                "the certificate was not asked for, because the protocol is refused first",
+                format!("{whose}the certificate was not asked for, because the protocol is refused first"),
             ));
             steps.push(Step::wrong(
                 "protocol",
-                "HTTP/1.1 is refused by ALPN: it speaks HTTP/2 only, or another protocol",
+                format!("{whose}HTTP/1.1 is refused by ALPN: it speaks HTTP/2 only, or another protocol"),
                 "Ingo's signature names HTTP/1.1, so have HTTP/1.1 enabled there, or check that this is Ingo's host",
             ));
             None

@@ -75,16 +75,11 @@ impl Breaker {
         })
     }
 
-    /// An answer came over a connection that was there: once connecting was left alone for long enough, one failure is enough to open
-    /// it again, and until then it is not open.
+    /// An answer came over a connection that was there: once connecting was left alone for long enough, it is open no more for who looks,
+    /// where nobody may need to connect for a long time. Whoever does is the probe all the same.
     pub(super) fn answered(&self, now: Instant) {
-        if !self.is_open() {
-            return;
-        }
-        let mut state = self.lock();
-        if matches!(*state, State::Open { until } if now >= until) {
-            let failures = self.policy.failures.saturating_sub(1);
-            self.set(&mut state, State::Closed { failures });
+        if self.is_open() && matches!(*self.lock(), State::Open { until } if now >= until) {
+            self.open.store(false, Ordering::Relaxed);
         }
     }
 
@@ -220,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_over_a_connection_that_was_there_closes_it_when_its_time_is_over() {
+    fn an_answer_over_a_connection_that_was_there_ends_what_is_shown_and_not_the_probe() {
         let now = Instant::now();
         let breaker = opened(now);
         breaker.answered(now + Duration::from_secs(4));
@@ -228,7 +223,9 @@ mod tests {
         let later = now + Duration::from_secs(5);
         breaker.answered(later);
         assert!(!breaker.is_open());
-        assert!(breaker.permit(later).expect("closed").failed(later));
+        let probe = breaker.permit(later).expect("the probe");
+        assert!(breaker.permit(later).is_err(), "one probe at a time");
+        assert!(probe.failed(later) && breaker.is_open());
     }
 
     #[test]

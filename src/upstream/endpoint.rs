@@ -135,11 +135,14 @@ impl Upstream {
         self.breaker.left(Instant::now())
     }
 
-    /// How long a call is still kept back that would need a connection made: where one is there to be used again, it would not.
+    /// How long a call is still kept back that would need a connection made: where one is there to be used again, it would not. Where money
+    /// moves it is kept back all the same: that connection may be as dead as the upstream, and a call that was written is one of which
+    /// nobody knows what became.
     pub fn keeps_back_for(&self, freshness: Freshness) -> Option<Duration> {
         let left = self.circuit_open_for()?;
         let key = self.endpoint(freshness).key();
-        let there = self.pool.now().idle.has(key, Instant::now().into());
+        let there =
+            freshness == Freshness::AnyAge && self.pool.now().idle.has(key, Instant::now().into());
         (!there).then_some(left)
     }
 

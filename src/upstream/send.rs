@@ -390,8 +390,12 @@ async fn read_head(
     Err(Failed::here(BadResponse::Malformed))
 }
 
-/// How many bytes the body has, where the head says so.
+/// How many bytes the body has, where the head says so and it counts (RFC 9112 §6.3).
 fn announced(head: &ResponseHeader) -> Option<u64> {
+    let has_none = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&head.status);
+    if has_none || head.headers.contains_key(header::TRANSFER_ENCODING) {
+        return None;
+    }
     let length = head.headers.get(header::CONTENT_LENGTH)?;
     length.to_str().ok()?.trim().parse().ok()
 }

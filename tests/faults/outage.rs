@@ -164,6 +164,7 @@ fn an_open_circuit_keeps_nobody_from_a_connection_that_is_there_and_closes_when_
     // Connections for money are pooled apart.
     is_open(&proxy.post(&Post::new("{}").to("/gateway/process")));
     assert_eq!(open(), 1.0);
+    is_open(&proxy.post(&Post::new("{}").to("/gateway/process")));
     let until = Instant::now() + PATIENCE;
     loop {
         assert_eq!(proxy.post(&Post::new("{}")).status, 200);
