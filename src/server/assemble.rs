@@ -232,7 +232,14 @@ fn journal(
     let journal = config.safety.journal.as_ref();
     let needed = journal.filter(|j| moves_money || j.file.exists());
     let opened = needed.map(|j| Journal::open(j, process.clock.clone()));
-    Ok(opened.transpose()?.map(Arc::new))
+    match opened.transpose() {
+        // Another proxy with the same configuration may have it, which counts as well.
+        Err(error) if !moves_money => {
+            tracing::warn!(%error, "what is unresolved in the journal is not counted here; no enabled route moves money, so nothing else needs it");
+            Ok(None)
+        }
+        opened => Ok(opened?.map(Arc::new)),
+    }
 }
 
 /// With other bounds the turns begin anew: those that are taken are given back to where they came from.

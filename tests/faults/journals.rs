@@ -355,6 +355,19 @@ fn what_is_unresolved_is_counted_and_shown_also_where_its_route_is_not_enabled_a
 }
 
 #[test]
+fn a_proxy_without_money_routes_serves_beside_the_one_that_has_the_journal() {
+    let (_folder, file) = folder();
+    let upstream = Upstream::scripted(|_| Reply::session("p"));
+    let first = with_journal(Proxy::to(&upstream), &file).start();
+    assert_eq!(first.post(&debit("d")).status, 200);
+    let yaml = format!("journal:\n  file: {}\n", file.display());
+    let second = Proxy::to(&upstream).yaml(&yaml).start();
+    assert_eq!(second.post(&Post::new(session("p"))).status, 200);
+    let told = String::from_utf8_lossy(&second.output()).into_owned();
+    assert!(told.contains("is not counted here"), "{told}");
+}
+
+#[test]
 fn identifying_values_too_long_for_the_journal_are_the_callers_fault_and_no_alarm() {
     let (_folder, file) = folder();
     let ingo = Ingo::start();
