@@ -165,17 +165,12 @@ pub fn bind(address: &Address) -> Result<Bound, BindError> {
 /// socket that a dead process left behind is replaced in one step.
 fn bind_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
     make_way(path)?;
-    let mut private = path.as_os_str().to_owned();
-    private.push(format!(".{}", std::process::id()));
-    let private = PathBuf::from(private);
+    let private = private_beside(path)?;
     let socket = private.join("s");
     let clean_up = || {
         let _removed = fs::remove_file(&socket);
         let _removed = fs::remove_dir(&private);
     };
-    // What a process of this number left that was killed in between; in a container that number is always 1.
-    clean_up();
-    fs::DirBuilder::new().mode(0o700).create(&private)?;
     let bound = UnixListener::bind(&socket).and_then(|listener| {
         fs::set_permissions(&socket, fs::Permissions::from_mode(mode))?;
         fs::rename(&socket, path)?;
@@ -184,6 +179,26 @@ fn bind_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
     // What is left of it, where something failed.
     clean_up();
     bound
+}
+
+/// A new directory beside `path` that nobody else enters. What is there of such a name is somebody else's, or of a process of this number
+/// that was killed: in a container that number is always 1.
+fn private_beside(path: &Path) -> io::Result<PathBuf> {
+    const TRIES: u32 = 100;
+    let mut tried = Err(io::ErrorKind::AlreadyExists.into());
+    for number in 0..TRIES {
+        let mut private = path.as_os_str().to_owned();
+        private.push(format!(".{}", std::process::id().wrapping_add(number)));
+        let private = PathBuf::from(private);
+        tried = fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&private)
+            .map(|()| private);
+        if !matches!(&tried, Err(error) if error.kind() == io::ErrorKind::AlreadyExists) {
+            break;
+        }
+    }
+    tried
 }
 
 /// Makes sure that nothing at `path` is in use: only a socket that refuses connections is dead.
@@ -235,7 +250,8 @@ mod tests {
             mode: 0o600,
         });
         assert!(bound.is_ok(), "{bound:?}");
-        assert!(path.exists() && !left.exists());
+        assert!(path.exists() && left.exists(), "it may be another's");
+        assert_eq!(fs::read_dir(folder.path()).expect("readable").count(), 2);
     }
 
     #[test]

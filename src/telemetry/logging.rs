@@ -67,7 +67,11 @@ pub fn set_levels(list: Option<&str>) -> Result<(), String> {
     };
     let filter = match list {
         // A slip such as `debgu` would be taken for a target, and silence everything else.
-        Some(list) => filter(list).filter(|_| directives(list).all(has_level)),
+        Some(list) => {
+            let mut of = directives(list).peekable();
+            let are_levels = of.peek().is_some() && of.all(has_level);
+            filter(list).filter(|_| are_levels)
+        }
         None => filter(&levels.at_start),
     };
     let filter =
@@ -120,7 +124,7 @@ pub fn dropped_lines() -> usize {
 /// Writes what is still waiting when dropped.
 #[derive(Debug)]
 pub struct Logging {
-    /// Whether `RUST_LOG` names others only, so that nothing is logged here.
+    /// Whether `RUST_LOG` names others only, or is a slip such as `warning`, so that nothing is logged here.
     pub is_for_others: bool,
     _written_on_drop: Writing,
 }
@@ -128,7 +132,7 @@ pub struct Logging {
 /// Why nothing is logged.
 #[derive(Debug)]
 pub enum LoggingError {
-    /// `RUST_LOG` is no list of EnvFilter directives, or a slip.
+    /// `RUST_LOG` is no list of EnvFilter directives.
     Levels,
     /// The system refused the thread that writes.
     Thread(io::Error),
@@ -160,12 +164,7 @@ pub fn start(format: Option<LogFormat>, level: &'static str) -> Result<Logging, 
         _ => level.to_owned(),
     };
     let is_for_others = !directives(&at_start).any(is_about_own);
-    // `RUST_LOG` may have been meant for others. A word that is no level is rather a slip, such as `warning`, and would silence
-    // everything.
-    let is_slip = is_for_others && !directives(&at_start).all(has_level);
-    let levels = filter(&at_start)
-        .filter(|_| !is_slip)
-        .ok_or(LoggingError::Levels)?;
+    let levels = filter(&at_start).ok_or(LoggingError::Levels)?;
     let terminal = io::stdout().is_terminal();
     let pretty = match format {
         Some(format) => format == LogFormat::Pretty,

@@ -249,7 +249,7 @@ fn an_authorized_url_that_has_little_time_left_is_refreshed_where_that_is_wanted
 #[test]
 fn a_repeat_that_was_held_back_is_not_counted() {
     let upstream = Upstream::scripted(|_| Reply::status(503));
-    let yaml = "rate_limit: {per_second: 1, burst: 1}\nroutes: {create_session: {deadline: 500ms, attempt_timeout: 400ms}}\n";
+    let yaml = "rate_limit: {per_second: 1, burst: 1}\nroutes: {create_session: {deadline: 900ms, attempt_timeout: 900ms}}\n";
     let proxy = Proxy::to(&upstream).yaml(yaml).repeating().start();
     let answer = proxy.post(&Post::new(session("p")));
     assert_eq!(answer.status, 503);
