@@ -39,6 +39,7 @@ pub use mistake::{LoadError, Mistake};
 pub use no_proxy::Bypass;
 pub use proxy::{ProxyConfig, ProxyCredentials, userinfo};
 pub use reference::{markdown as reference_page, yaml as reference_file};
+pub use safety::no_journal;
 
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 

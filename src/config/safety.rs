@@ -9,6 +9,7 @@ use super::{
     CircuitBreaker, Idempotency, JournalConfig, RateLimit, Repeats, RouteConfig, Safety,
     credentials::secret_source, listeners::file_path, quantity::Expected, reader::Reader, schema,
 };
+use crate::ingo::Route;
 
 /// Reads all of these sections. `routes` are those that are enabled, where they could be read.
 pub(super) fn read(
@@ -87,13 +88,18 @@ fn read_journal(
         .flatten()
         .find(|r| r.route.class().moves_money());
     if let (None, Some(money)) = (&file, money) {
-        warnings.push(format!(
-            "the route {} moves money and there is no journal: after a crash nobody can tell which calls had begun and \
-             not ended; set journal.file",
-            money.route.name()
-        ));
+        warnings.push(no_journal(money.route));
     }
     Some(file.map(|file| JournalConfig { file, fsync }))
+}
+
+/// The warning of a route that moves money where no journal is kept.
+pub fn no_journal(route: Route) -> String {
+    format!(
+        "the route {} moves money and there is no journal: after a crash nobody can tell which calls had begun and \
+         not ended; set journal.file",
+        route.name()
+    )
 }
 
 fn read_breaker(reader: &mut Reader<'_>) -> Option<CircuitBreaker> {

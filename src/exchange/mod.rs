@@ -44,7 +44,7 @@ pub use self::{rejection::Rejection, session::ProxyApp};
 use crate::{
     bounds::{Memory, Reservation, Turn, Turns},
     clock::Clock,
-    config::{Headers, Limits, Validation},
+    config::{Headers, Limits, Validation, no_journal},
     credentials::Rotation,
     ingo::{Facts, Route},
     journal::Journal,
@@ -192,6 +192,13 @@ impl Proxy {
             );
         }
         troubles
+    }
+
+    /// The warning where a route moves money and no journal is kept.
+    pub(crate) fn no_journal(&self) -> Option<String> {
+        let mut routes = self.routes.iter().map(|destination| destination.route);
+        let money = routes.find(|route| route.class().moves_money());
+        money.filter(|_| self.journal.is_none()).map(no_journal)
     }
 
     /// From a request head to Ingo's answer.

@@ -167,17 +167,14 @@ fn bind_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
     make_way(path)?;
     let private = private_beside(path)?;
     let socket = private.join("s");
-    let clean_up = || {
-        let _removed = fs::remove_file(&socket);
-        let _removed = fs::remove_dir(&private);
-    };
     let bound = UnixListener::bind(&socket).and_then(|listener| {
         fs::set_permissions(&socket, fs::Permissions::from_mode(mode))?;
         fs::rename(&socket, path)?;
         Ok(listener)
     });
     // What is left of it, where something failed.
-    clean_up();
+    let _removed = fs::remove_file(&socket);
+    let _removed = fs::remove_dir(&private);
     bound
 }
 

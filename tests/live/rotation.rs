@@ -5,12 +5,13 @@ use std::{
     fs,
     io::Write as _,
     os::unix::fs::symlink,
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
 };
 
 use serde_json::json;
+use tempfile::TempDir;
 
 use crate::{
     stage::{
@@ -40,6 +41,14 @@ fn loaded_at(proxy: &Proxy) -> f64 {
 fn retried_for_the_credential(proxy: &Proxy) -> f64 {
     let labels = [("route", "create_session"), ("reason", "credential")];
     proxy.metrics().sum("ingo_proxy_retries_total", &labels)
+}
+
+/// A file with a secret, in a folder of its own.
+fn secret_file(content: &str) -> (TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("secret");
+    fs::write(&file, content).unwrap();
+    (directory, file)
 }
 
 #[test]
@@ -94,9 +103,7 @@ fn ten_swaps_under_load_lose_no_exchange_and_after_each_only_the_new_secret_is_u
 #[test]
 fn a_file_that_is_replaced_or_written_in_place_is_taken() {
     let ingo = Ingo::accepting(&[(USERNAME, "first-secret")]);
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("secret");
-    fs::write(&file, "first-secret\n").unwrap();
+    let (directory, file) = secret_file("first-secret\n");
     let proxy = proxy(&ingo, &file).start();
     assert!(succeeds(&proxy));
     let at_start = loaded_at(&proxy);
@@ -149,9 +156,7 @@ fn waits_of(process: u32) -> u64 {
 #[test]
 fn what_others_write_beside_a_secret_wakes_nobody() {
     let ingo = Ingo::accepting(&[(USERNAME, "first-secret"), (USERNAME, "second-secret")]);
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("secret");
-    fs::write(&file, "first-secret").unwrap();
+    let (directory, file) = secret_file("first-secret");
     // Such as what another process logs.
     let mut beside = fs::File::create(directory.path().join("access.log")).unwrap();
     let proxy = proxy(&ingo, &file).start();
@@ -189,9 +194,7 @@ fn a_new_file_in_place_of_one_that_was_removed_is_not_used_before_it_is_whole() 
 fn written_in_halves(first: impl FnOnce(&Path)) {
     let whole = "a-secret-that-is-written-in-halves";
     let ingo = Ingo::accepting(&[(USERNAME, "first-secret"), (USERNAME, whole)]);
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("secret");
-    fs::write(&file, "first-secret").unwrap();
+    let (_directory, file) = secret_file("first-secret");
     let proxy = proxy(&ingo, &file)
         .env("RUST_LOG", "info,ingo_signing_proxy::access=off")
         .start();
@@ -273,9 +276,7 @@ fn a_broken_file_keeps_the_secret_before_and_is_said_everywhere() {
 #[test]
 fn a_fifo_in_place_of_a_secret_is_said_and_holds_up_nothing_that_comes_after() {
     let ingo = Ingo::accepting(&[(USERNAME, "first-secret")]);
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("secret");
-    fs::write(&file, "first-secret").unwrap();
+    let (_directory, file) = secret_file("first-secret");
     let proxy = proxy(&ingo, &file).start();
     fs::remove_file(&file).unwrap();
     let made = Command::new("mkfifo").arg(&file).status();
@@ -294,9 +295,7 @@ fn a_fifo_in_place_of_a_secret_is_said_and_holds_up_nothing_that_comes_after() {
 #[test]
 fn a_secret_that_ends_in_a_carriage_return_is_warned_of_at_the_start_and_when_it_is_loaded() {
     let ingo = Ingo::accepting(&[(USERNAME, "first-secret")]);
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("secret");
-    fs::write(&file, "first-secret\r\n").unwrap();
+    let (_directory, file) = secret_file("first-secret\r\n");
     let proxy = proxy(&ingo, &file).start();
     let warned = || lines_with(&proxy, "the secret ends in a carriage return");
     become_true("it is warned of", PATIENCE, || warned() == 1);
@@ -310,9 +309,7 @@ fn a_secret_that_ends_in_a_carriage_return_is_warned_of_at_the_start_and_when_it
 #[test]
 fn a_file_that_is_as_before_again_ends_the_warning_without_being_loaded() {
     let ingo = Ingo::accepting(&[(USERNAME, "first-secret")]);
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("secret");
-    fs::write(&file, "first-secret").unwrap();
+    let (_directory, file) = secret_file("first-secret");
     let proxy = proxy(&ingo, &file).start();
     fs::remove_file(&file).unwrap();
     readyz_says(&proxy, "does not exist");

@@ -8,7 +8,7 @@ use super::{
     plot::used_bar,
     words::{self, NONE, age, counted},
 };
-use crate::{exchange::Proxy, ingo::Route, journal::Journal, telemetry::logging};
+use crate::{exchange::Proxy, journal::Journal, telemetry::logging};
 
 /// A bound, and how much of it is used.
 struct Limit {
@@ -50,20 +50,10 @@ fn limits_of(proxy: &Proxy) -> [Limit; 4] {
     ]
 }
 
-fn money_routes(proxy: &Proxy) -> impl Iterator<Item = Route> {
-    let routes = proxy.routes.iter().map(|destination| destination.route);
-    routes.filter(|route| route.class().moves_money())
-}
-
 /// What is not as it should be, a line for each thing.
 pub(super) fn warnings(proxy: &Proxy, now: SystemTime) -> Vec<String> {
     let mut lines = proxy.troubles();
-    if let (None, Some(money)) = (&proxy.journal, money_routes(proxy).next()) {
-        lines.push(format!(
-            "the route {} moves money and there is no journal: after a crash nobody can tell which calls had begun and not ended; set journal.file",
-            money.name()
-        ));
-    }
+    lines.extend(proxy.no_journal());
     for upstream in proxy.upstreams() {
         if upstream.circuit_open() {
             lines.push(format!(
@@ -390,7 +380,7 @@ pub(super) fn certificates_and_journal(html: &mut Html, view: &View) {
         }
         html.end_table();
     } else {
-        let why = match money_routes(view.proxy).next() {
+        let why = match view.proxy.no_journal() {
             Some(_) => "journal.file is not set",
             None => "no enabled route moves money",
         };
