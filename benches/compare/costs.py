@@ -141,22 +141,22 @@ def threads(run, options):
     report.write(options, 'threads', report.machine(described) + '\n\n' + text, values)
 
 
-def arriving(run, options, port, size, rate, arrivals, seed):
+def arriving(run, options, port, upstream, size, rate, arrivals, seed, witnessed):
     """One round of an open loop."""
     if arrivals == 'oha':
         return load.oha(run, port, size, options.seconds, options.connections, rate)
-    return load.open_loop(run, port, size, options.seconds, options.connections, rate, arrivals, seed)
+    return load.open_loop(run, port, upstream, size, options.seconds, options.connections, rate, arrivals, seed, witnessed)
 
 
-def compared(run, options, name, ports, size, rate, arrivals, turn, may):
-    """One round of an open loop without a proxy and through it, and how often it was made again, of `may` times.
+def compared(run, options, name, ports, size, rate, arrivals, turn, may, witnessed):
+    """One round of an open loop without a proxy (at its upstream, the first port) and through it, and how often it was made again, of `may` times.
 
     Where the load did not keep the rate without a proxy, the machine stood still: such a round is made again, and told of. What a proxy
     does not keep up with is its own, and counted from when it was due."""
     for failed in range(may + 1):
         # Others of this turn get the same arrivals.
         seed = turn + options.rounds * failed
-        pair = [arriving(run, options, port, size, rate, arrivals, seed) for port in ports]
+        pair = [arriving(run, options, port, ports[0], size, rate, arrivals, seed, witnessed) for port in ports]
         if any(one['errors'] for one in pair):
             raise Failed(f'{name}: errors in the open loop, it is not reported: {pair}')
         direct, _ = pair
@@ -177,10 +177,12 @@ def openloop(run, options):
     chosen = proxies.chosen(options)
     size = options.bodies[0]
     verified(run, chosen, [size])
-    upstream = proxies.upstream(run)
     values = {'what': 'openloop', 'machine': described, 'bytes': size, 'rounds': options.rounds, 'proxies': {}}
-    ports = {proxy.name: free_port() for proxy in chosen}
-    started = [proxy.start(run, ports[proxy.name], upstream) for proxy in chosen]
+    # What can be done at all is asked by wrk, with nginx as the upstream, and oha needs it too; load.rs answers its own requests.
+    upstream, own_upstream = proxies.upstream(run), free_port()
+    ports, own_ports = ({proxy.name: free_port() for proxy in chosen} for _ in range(2))
+    started = [proxy.start(run, taken[proxy.name], behind)
+               for behind, taken in ((upstream, ports), (own_upstream, own_ports)) for proxy in chosen]
     full = {proxy.name: [] for proxy in chosen}
     for port in ports.values():
         load.wrk(run, port, size, 1, options.connections)
@@ -194,10 +196,14 @@ def openloop(run, options):
     rates = {name: round(statistics.median(found) / 2) for name, found in full.items()}
     rounds = {(name, arrivals): [] for name in ports for arrivals in options.arrivals}
     again = dict.fromkeys(rounds, 0)
+    witnessed = load.witnesses(run)
+    if not witnessed:
+        print('only root may tell when the machine stood still: nothing is left out', flush=True)
     for turn in range(options.rounds):
         for (name, arrivals), pairs in rounds.items():
             may = options.rounds - again[name, arrivals]
-            pair, failed = compared(run, options, name, (upstream, ports[name]), size, rates[name], arrivals, turn, may)
+            pair_of_ports = (upstream, ports[name]) if arrivals == 'oha' else (own_upstream, own_ports[name])
+            pair, failed = compared(run, options, name, pair_of_ports, size, rates[name], arrivals, turn, may, witnessed)
             pairs.append(pair)
             again[name, arrivals] += failed
         run.shorten_logs()
@@ -210,9 +216,11 @@ def openloop(run, options):
                'added_p50': statistics.median(p['p50'] - d['p50'] for d, p in pairs),
                'added_p99': statistics.median(p['p99'] - d['p99'] for d, p in pairs),
                'late_p99': statistics.median(p['late_p99'] for _, p in pairs), 'again': again[name, arrivals],
+               'left_out': statistics.mean(one['left_out'] for pair in pairs for one in pair),
                'each_added_p99': [p['p99'] - d['p99'] for d, p in pairs]}
         values['proxies'].setdefault(name, {})[arrivals] = row
-        rows.append([name, arrivals, *(report.number(row[key]) for key in ('rate', 'late_p99', 'p50', 'p99', 'direct_p99', 'added_p50', 'added_p99', 'again'))])
+        rows.append([name, arrivals, *(report.number(row[key]) for key in ('rate', 'late_p99', 'p50', 'p99', 'direct_p99', 'added_p50', 'added_p99', 'again')),
+                     f'{100 * row["left_out"]:.1f} %'])
     columns = ['proxy', 'arrivals', 'requests/s', 'begun late p99 µs', 'p50 µs', 'p99 µs', 'direct p99 µs', 'added p50 µs', 'added p99 µs',
-               'rounds made again']
+               'rounds made again', 'due while the machine stood still']
     report.write(options, 'openloop', report.machine(described) + '\n\n' + report.table(columns, rows), values)

@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 
-from processes import Failed, clean_environment, cores, prepare
+from processes import Failed, clean_environment, cores, may_be_first, prepare
 from verifier import TARGET, body
 
 SCRIPT = '''
@@ -59,20 +59,35 @@ def wrk(run, port, size, seconds, connections, on=None):
     return result
 
 
-def told(run, arguments, seconds):
-    """What load.rs tells."""
+def compiled(run):
+    """The program that load.rs is."""
     program = run.path('load')
     if not os.path.exists(program):
         source = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'load.rs')
-        compiled = subprocess.run(['rustc', '--edition', '2024', '-O', source, '-o', program], capture_output=True, text=True, timeout=120, check=False)
-        if compiled.returncode != 0:
-            raise Failed(f'the load generator was not compiled:\n{compiled.stderr}')
-    return json.loads(output([program, *map(str, arguments)], seconds, precise=True))
+        done = subprocess.run(['rustc', '--edition', '2024', '-O', source, '-o', program], capture_output=True, text=True, timeout=120, check=False)
+        if done.returncode != 0:
+            raise Failed(f'the load generator was not compiled:\n{done.stderr}')
+    return program
 
 
-def open_loop(run, port, size, seconds, connections, rate, arrivals, seed):
-    """p50 and p99 in µs of an open loop, each counted from when the request was due; and errors."""
-    return told(run, ['open', port, TARGET, posted(run, size), rate, seconds, connections, arrivals, seed], seconds)
+def told(run, arguments, seconds):
+    """What load.rs tells."""
+    return json.loads(output([compiled(run), *map(str, arguments)], seconds, precise=True))
+
+
+def witnesses(run):
+    """Starts one for each core that is measured on. The files in which they say when it stood still; none where we may not."""
+    if not may_be_first():
+        return []
+    measured_on = sorted(set().union(*cores()))
+    for core in measured_on:
+        run.start(f'stood-still-{core}', [compiled(run), 'witness'], {core}, first=True)
+    return [run.path(f'logs/stood-still-{core}.log') for core in measured_on]
+
+
+def open_loop(run, port, upstream, size, seconds, connections, rate, arrivals, seed, witnessed):
+    """p50 and p99 in µs of an open loop, each counted from when the request was due; the share that was due when the machine stood still; and errors."""
+    return told(run, ['open', port, upstream, TARGET, posted(run, size), rate, seconds, connections, arrivals, seed, *witnessed], seconds)
 
 
 def alone(run, ports, size, seconds):
@@ -101,6 +116,6 @@ def oha(run, port, size, seconds, connections, rate):
     # What was under way when time was up is no error.
     errors = {what: count for what, count in said['errorDistribution'].items() if 'deadline' not in what}
     answered = sum(statuses.values())
-    return {'requests': answered, 'asked': rate, 'rps': answered / said['summary']['total'], 'late_p99': 0,
+    return {'requests': answered, 'asked': rate, 'rps': answered / said['summary']['total'], 'late_p99': 0, 'left_out': 0,
             'p50': said['latencyPercentiles']['p50'] * 1e6, 'p99': said['latencyPercentiles']['p99'] * 1e6,
             'errors': sum(errors.values()) + answered - statuses.get('200', 0)}

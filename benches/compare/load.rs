@@ -1,28 +1,33 @@
 //! The loads that wrk does not make: one that comes when it comes, and one alone at several ports in turns.
 //!
-//! `load open PORT TARGET BODY_FILE RATE SECONDS CONNECTIONS even|poisson SEED`, for `compare openloop`: requests begin when they are due,
-//! whether or not earlier ones were answered, and each is counted from when it was due (a closed loop asks less while it waits, and so hides
-//! the worst: coordinated omission). oha and h2load send what is due in handfuls, 32 at once or all of a millisecond, so that what they measure
-//! is how long a handful takes. Here each connection has a thread, which takes the next request that is due, sleeps until then by the
-//! kernel's fine timers, and posts. So two cores are enough: nothing spins. Started with a timer slack of a nanosecond, as `load.py` does:
-//! otherwise Linux has each sleep last up to 50 µs longer.
+//! `load open PORT UPSTREAM_PORT TARGET BODY_FILE RATE SECONDS CONNECTIONS even|poisson SEED`, for `compare openloop`: requests begin when they
+//! are due, whether or not earlier ones were answered, and each is counted from when it was due (a closed loop asks less while it waits, and
+//! so hides the worst: coordinated omission). oha and h2load send what is due in handfuls, 32 at once or all of a millisecond, so that what
+//! they measure is how long a handful takes. Here one thread does everything but the proxy's part: it posts what is due, answers as the
+//! upstream, reads what comes back, and never sleeps. Were there a thread to be woken on its core for each of those, what is measured would
+//! mostly be how they wait for each other.
 //!
 //! `load alone TARGET BODY_FILE SECONDS DIRECT_PORT PORT…`, for `compare speed`: what a caller waits who is alone, on one connection to each
 //! port, a few requests at each in turn. A machine that is slower for some seconds is so for all of them; a second at each would have the
 //! proxies compared by what else the machine did.
 //!
-//! One line of JSON is the answer.
+//! `load witness`, for `compare openloop`, on each core that is measured on and before everything else that runs there: a line for each time
+//! at which the core stood still, because a hypervisor had given it to somebody else. `load open … SEED WITNESSED_FILE…` leaves out what was
+//! due then, whichever way it went. Started with a timer slack of a nanosecond, as `load.py` does: otherwise Linux has each sleep last up to
+//! 50 µs longer.
+//!
+//! One line of JSON is the answer of the others.
 
 #![allow(clippy::print_stderr, reason = "it is a program for a terminal")]
 
 use std::{
+    collections::VecDeque,
     env, fs,
-    io::{Read as _, Write as _},
-    net::TcpStream,
+    io::{ErrorKind, Read as _, Write as _},
+    net::{TcpListener, TcpStream},
     process::ExitCode,
-    sync::atomic::{AtomicUsize, Ordering},
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 /// Of a run, the share at the beginning that is not counted.
@@ -45,13 +50,15 @@ fn run(arguments: &[String]) -> Result<String, String> {
     match arguments.split_first() {
         Some((what, rest)) if what == "open" => open_loop(rest),
         Some((what, rest)) if what == "alone" => alone(rest),
-        _ => Err("load open …, or load alone …".into()),
+        Some((what, [])) if what == "witness" => witness(),
+        _ => Err("load open …, load alone …, or load witness".into()),
     }
 }
 
 fn open_loop(arguments: &[String]) -> Result<String, String> {
     let [
         port,
+        upstream,
         target,
         body,
         rate,
@@ -59,10 +66,11 @@ fn open_loop(arguments: &[String]) -> Result<String, String> {
         connections,
         arrivals,
         seed,
+        witnessed @ ..,
     ] = arguments
     else {
         return Err(
-            "load open PORT TARGET BODY_FILE RATE SECONDS CONNECTIONS even|poisson SEED".into(),
+            "load open PORT UPSTREAM_PORT TARGET BODY_FILE RATE SECONDS CONNECTIONS even|poisson SEED WITNESSED_FILE…".into(),
         );
     };
     let (rate, seconds) = (number(rate)?, number(seconds)?);
@@ -77,36 +85,42 @@ fn open_loop(arguments: &[String]) -> Result<String, String> {
         }
         other => return Err(format!("{other} is neither even nor poisson")),
     };
-    let request = request(target, body)?;
+    let mut upstream = Upstream::new(upstream)?;
     let streams: Vec<TcpStream> = (0..number(connections)? as usize)
         .map(|_| connected(port))
         .collect::<Result<_, _>>()?;
-    // All threads are there before the first is due.
-    let began = Instant::now() + Duration::from_millis(50);
-    let next = AtomicUsize::new(0);
-    let told: Vec<_> = thread::scope(|scope| {
-        let threads: Vec<_> = (streams.into_iter())
-            .map(|stream| scope.spawn(|| post(stream, &request, &due, &next, began)))
-            .collect();
-        threads.into_iter().map(|thread| thread.join()).collect()
-    });
+    let request = request(target, body)?;
+    let mut callers = Callers::new(streams, &request, &due)?;
+    let began_by_clock = SystemTime::now();
+    while !callers.is_done() {
+        upstream.serve()?;
+        callers.ask()?;
+    }
+    let posted = callers.posted;
+    let last = posted.iter().map(|posted| posted.answered).max();
+    let stood_still: Vec<Stall> = (witnessed.iter())
+        .map(|file| stalls(file))
+        .collect::<Result<Vec<_>, _>>()?
+        .concat();
     let (mut latencies, mut late) = (Vec::new(), Vec::new());
-    let (mut errors, mut last) = (0, began);
-    for one in told {
-        let one = one.map_err(|_panic| "a thread ended")?;
-        errors += usize::from(one.failed);
-        last = one.ended.max(last);
-        let counted = one
-            .posted
-            .into_iter()
-            .filter(|posted| posted.at >= due.len() / WARMING_UP);
-        for posted in counted {
-            latencies.push(posted.answered);
-            late.extend(posted.began_late);
+    let mut left_out = 0;
+    let counted = posted
+        .iter()
+        .filter(|posted| posted.at >= due.len() / WARMING_UP);
+    for posted in counted {
+        let due = due[posted.at];
+        if stood_still
+            .iter()
+            .any(|stall| stall.is_felt_at(began_by_clock + due))
+        {
+            left_out += 1;
+            continue;
         }
+        latencies.push(posted.answered - due);
+        late.extend(posted.begun_late);
     }
     if latencies.is_empty() {
-        return Err(format!("port {port}: nothing was answered with 200"));
+        return Err(format!("port {port}: the machine stood still all the time"));
     }
     latencies.sort_unstable();
     late.sort_unstable();
@@ -115,20 +129,254 @@ fn open_loop(arguments: &[String]) -> Result<String, String> {
         found.map_or(0.0, |found| found.as_secs_f64() * 1e6)
     };
     Ok(format!(
-        r#"{{"requests":{},"asked":{:.1},"rps":{:.1},"p50":{:.1},"p99":{:.1},"late_p99":{:.1},"errors":{errors}}}"#,
+        r#"{{"requests":{},"asked":{:.1},"rps":{:.1},"p50":{:.1},"p99":{:.1},"late_p99":{:.1},"left_out":{:.4},"errors":0}}"#,
         latencies.len(),
         due.len() as f64 / seconds,
-        due.len() as f64 / (last - began).as_secs_f64(),
+        due.len() as f64 / last.unwrap_or_default().as_secs_f64(),
         at(&latencies, 50),
         at(&latencies, 99),
         at(&late, 99),
+        left_out as f64 / (left_out + latencies.len()) as f64,
     ))
+}
+
+/// What answers behind the proxy, as long as it is asked to [`Upstream::serve`].
+struct Upstream {
+    listener: TcpListener,
+    connections: Vec<Messages>,
+    answer: String,
+}
+
+impl Upstream {
+    /// That of peers/upstream.conf.
+    const BODY: &str = r#"{"status":100,"client_message":"Success","data":{"session_identifier":"7830227a-ba47-4d28-9416-cad41a446db7","authorized_url":"https://iip-webplugin-uat.ingo.money/session/7830227a-ba47-4d28-9416-cad41a446db7?t=637126733246949906&h=rpSb","authorized_url_expiration_utc":"2099-12-10T20:14:19.763941Z","participant_unique_id1":"1f271ff6","participant_unique_id2":""},"time":0.8}"#;
+
+    fn new(port: &str) -> Result<Self, String> {
+        let listen = || {
+            let listener = TcpListener::bind(format!("127.0.0.1:{port}"))?;
+            listener.set_nonblocking(true)?;
+            Ok(listener)
+        };
+        let listener = listen().map_err(|error: std::io::Error| format!("port {port}: {error}"))?;
+        Ok(Self {
+            listener,
+            connections: Vec::new(),
+            answer: format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{}",
+                Self::BODY.len(),
+                Self::BODY
+            ),
+        })
+    }
+
+    /// Takes who is there, and answers what is there.
+    fn serve(&mut self) -> Result<(), String> {
+        if let Ok((stream, _)) = self.listener.accept() {
+            self.connections.push(Messages::looked_at(stream)?);
+        }
+        let mut failed = None;
+        self.connections
+            .retain_mut(|connection| match connection.received() {
+                Ok(None) => true,
+                Ok(Some(_)) => {
+                    failed = connection
+                        .stream
+                        .write_all(self.answer.as_bytes())
+                        .err()
+                        .or(failed.take());
+                    true
+                }
+                // A proxy may close a connection between two requests. What it gives up amid one, its caller hears of.
+                Err(_) => false,
+            });
+        failed.map_or(Ok(()), |error| {
+            Err(format!("an answer was not sent: {error}"))
+        })
+    }
+}
+
+/// Who posts to the proxy, each over a connection of its own.
+struct Callers<'a> {
+    began: Instant,
+    request: &'a [u8],
+    /// When each request is due, since the beginning.
+    due: &'a [Duration],
+    next: usize,
+    /// Whether the next was due already while every connection had one to wait for.
+    is_held: bool,
+    free: VecDeque<Messages>,
+    waiting: VecDeque<Waiting>,
+    posted: Vec<Posted>,
+}
+
+/// One request that is under way.
+struct Waiting {
+    by: Messages,
+    sent: usize,
+    at: usize,
+    begun_late: Option<Duration>,
+}
+
+/// What became of one request.
+struct Posted {
+    /// Which one.
+    at: usize,
+    /// When its answer was there, since the beginning.
+    answered: Duration,
+    /// How long after it was due it was begun, where a connection was free by then: that is the generator's own fault.
+    begun_late: Option<Duration>,
+}
+
+impl<'a> Callers<'a> {
+    fn new(
+        streams: Vec<TcpStream>,
+        request: &'a [u8],
+        due: &'a [Duration],
+    ) -> Result<Self, String> {
+        Ok(Self {
+            free: (streams.into_iter())
+                .map(Messages::looked_at)
+                .collect::<Result<_, _>>()?,
+            waiting: VecDeque::new(),
+            posted: Vec::with_capacity(due.len()),
+            next: 0,
+            is_held: false,
+            due,
+            request,
+            began: Instant::now(),
+        })
+    }
+
+    fn is_done(&self) -> bool {
+        self.posted.len() == self.due.len()
+    }
+
+    /// Begins what is due and takes what is answered.
+    fn ask(&mut self) -> Result<(), String> {
+        /// Nothing is waited for longer.
+        const PATIENCE: Duration = Duration::from_secs(10);
+        while let Some(due) = self.due.get(self.next)
+            && let Some(late) = self.began.elapsed().checked_sub(*due)
+        {
+            let Some(by) = self.free.pop_front() else {
+                self.is_held = true;
+                break;
+            };
+            self.waiting.push_back(Waiting {
+                by,
+                sent: 0,
+                at: self.next,
+                begun_late: (!self.is_held).then_some(late),
+            });
+            self.is_held = false;
+            self.next += 1;
+        }
+        for _ in 0..self.waiting.len() {
+            let Some(mut one) = self.waiting.pop_front() else {
+                break;
+            };
+            one.send(self.request)?;
+            let answer = one.by.received();
+            match answer.map_err(|why| format!("a request was not answered: {why}"))? {
+                Some(first) if is_success(&first) => {
+                    self.posted.push(Posted {
+                        at: one.at,
+                        answered: self.began.elapsed(),
+                        begun_late: one.begun_late,
+                    });
+                    self.free.push_back(one.by);
+                }
+                Some(other) => return Err(format!("a request was answered: {other}")),
+                None if self.began.elapsed() > self.due[one.at] + PATIENCE => {
+                    return Err(format!("a request was not answered within {PATIENCE:?}"));
+                }
+                None => self.waiting.push_back(one),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Waiting {
+    /// Sends as much of what is not yet sent as is taken.
+    fn send(&mut self, request: &[u8]) -> Result<(), String> {
+        if self.sent == request.len() {
+            return Ok(());
+        }
+        match self.by.stream.write(&request[self.sent..]) {
+            Ok(more) => self.sent += more,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => return Err(format!("a request was not sent: {error}")),
+        }
+        Ok(())
+    }
+}
+
+/// A time at which a core stood still.
+#[derive(Clone)]
+struct Stall {
+    from: SystemTime,
+    to: SystemTime,
+}
+
+impl Stall {
+    /// Whether what is due then may wait for it: while it lasts, or after it, for what it left undone. A proxy with half its time to spare
+    /// has made up for it after as long again; it is given twice that. Asked of when a request is due and never of how long it took, so
+    /// that no proxy's own slowness is left out.
+    fn is_felt_at(&self, due: SystemTime) -> bool {
+        const BESIDE: Duration = Duration::from_millis(1);
+        let lasted = self.to.duration_since(self.from).unwrap_or_default();
+        due + BESIDE >= self.from && due <= self.to + 2 * lasted + BESIDE
+    }
+}
+
+/// Prints, until it is ended, when its core stood still: whoever runs before everything else there and is woken late was not kept waiting
+/// by another process.
+fn witness() -> Result<String, String> {
+    /// How often it looks: what is shorter may go unseen.
+    const EVERY: Duration = Duration::from_micros(500);
+    /// A wake-up out of a virtual processor's sleep takes up to 100 µs.
+    const LATE: Duration = Duration::from_micros(200);
+    let mut out = std::io::stdout();
+    loop {
+        let began = Instant::now();
+        thread::sleep(EVERY);
+        let lasted = began.elapsed();
+        if lasted > EVERY + LATE {
+            let told = write_stall(&mut out, lasted);
+            told.map_err(|error| format!("standard output: {error}"))?;
+        }
+    }
+}
+
+/// In nanoseconds since 1970, from when to when.
+fn write_stall(out: &mut impl std::io::Write, lasted: Duration) -> std::io::Result<()> {
+    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    let line = format!("{} {}\n", (now - lasted).as_nanos(), now.as_nanos());
+    out.write_all(line.as_bytes())
+}
+
+/// What a witness wrote.
+fn stalls(file: &str) -> Result<Vec<Stall>, String> {
+    let text = fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
+    let at = |nanoseconds: &str| {
+        let since = Duration::from_nanos(nanoseconds.parse().ok()?);
+        Some(SystemTime::UNIX_EPOCH + since)
+    };
+    let stall = |line: &str| {
+        let (from, to) = line.split_once(' ')?;
+        let (from, to) = (at(from)?, at(to)?);
+        Some(Stall { from, to })
+    };
+    let told = text.lines().map(stall);
+    told.collect::<Option<_>>()
+        .ok_or_else(|| format!("{file}: a line is no two times"))
 }
 
 /// What is posted to one port by somebody who is alone.
 struct Alone<'a> {
     port: &'a str,
-    stream: TcpStream,
+    by: Messages,
     /// Of each turn, the median of what its requests took.
     turns: Vec<f64>,
     errors: usize,
@@ -149,7 +397,7 @@ fn alone(arguments: &[String]) -> Result<String, String> {
     for port in &arguments[3..] {
         asked.push(Alone {
             port,
-            stream: connected(port)?,
+            by: Messages::over(connected(port)?),
             turns: Vec::new(),
             errors: 0,
         });
@@ -160,7 +408,7 @@ fn alone(arguments: &[String]) -> Result<String, String> {
             let mut took = Vec::new();
             for _ in 0..TURN {
                 let began = Instant::now();
-                if one.stream.write_all(&request).is_err() || !is_answered(&mut one.stream) {
+                if one.by.stream.write_all(&request).is_err() || !one.by.is_answered() {
                     one.errors += 1;
                     break;
                 }
@@ -231,86 +479,75 @@ fn schedule(rate: f64, seconds: f64, mut gap: impl FnMut() -> f64) -> Vec<Durati
     due.collect()
 }
 
-/// What one connection has to tell.
-struct Told {
-    posted: Vec<Posted>,
-    /// Whether it ended with anything but an answer of 200.
-    failed: bool,
-    ended: Instant,
+/// A connection over which one message after the other comes, each with its length told in its head.
+struct Messages {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+    read: usize,
 }
 
-/// What became of one request.
-struct Posted {
-    /// Which one.
-    at: usize,
-    /// How long after it was due its answer was there.
-    answered: Duration,
-    /// How long after it was due it was begun, where a connection was free by then: that is the generator's own fault.
-    began_late: Option<Duration>,
-}
-
-/// Posts over one connection whatever is due next, until nothing is.
-fn post(
-    mut stream: TcpStream,
-    request: &[u8],
-    due: &[Duration],
-    next: &AtomicUsize,
-    began: Instant,
-) -> Told {
-    let mut told = Told {
-        posted: Vec::new(),
-        failed: false,
-        ended: began,
-    };
-    loop {
-        let at = next.fetch_add(1, Ordering::Relaxed);
-        let Some(after) = due.get(at) else {
-            return told;
-        };
-        let begins = began + *after;
-        let early = begins.saturating_duration_since(Instant::now());
-        thread::sleep(early);
-        let began_late = (!early.is_zero()).then(|| begins.elapsed());
-        if stream.write_all(request).is_err() || !is_answered(&mut stream) {
-            told.failed = true;
-            return told;
+impl Messages {
+    fn over(stream: TcpStream) -> Self {
+        Self {
+            stream,
+            buffer: vec![0; 8192],
+            read: 0,
         }
-        told.ended = Instant::now();
-        told.posted.push(Posted {
-            at,
-            answered: told.ended - begins,
-            began_late,
-        });
+    }
+
+    /// One that is looked at rather than waited for.
+    fn looked_at(stream: TcpStream) -> Result<Self, String> {
+        let set = stream
+            .set_nodelay(true)
+            .and_then(|()| stream.set_nonblocking(true));
+        set.map_err(|error| format!("a connection: {error}"))?;
+        Ok(Self::over(stream))
+    }
+
+    /// Reads once. The first line of a message that has now come whole.
+    fn received(&mut self) -> Result<Option<String>, String> {
+        if self.read == self.buffer.len() {
+            self.buffer.resize(2 * self.read, 0);
+        }
+        match self.stream.read(&mut self.buffer[self.read..]) {
+            Ok(0) => return Err("the connection was closed".into()),
+            Ok(more) => self.read += more,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+            Err(error) => return Err(error.to_string()),
+        }
+        let read = &self.buffer[..self.read];
+        let Some(head) = read.windows(4).position(|w| w == b"\r\n\r\n") else {
+            return Ok(None);
+        };
+        let text = String::from_utf8_lossy(&read[..head]).to_ascii_lowercase();
+        let mut lines = text.lines();
+        let first = lines.next().unwrap_or_default();
+        // What is framed otherwise comes from nobody that is measured here.
+        let length = lines
+            .find_map(|line| line.strip_prefix("content-length:"))
+            .and_then(|length| length.trim().parse::<usize>().ok())
+            .ok_or_else(|| format!("a message without Content-Length: {first}"))?;
+        if read.len() < head + 4 + length {
+            return Ok(None);
+        }
+        self.read = 0;
+        Ok(Some(first.into()))
+    }
+
+    /// Waits for an answer; whether it is a 200.
+    fn is_answered(&mut self) -> bool {
+        loop {
+            match self.received() {
+                Ok(None) => {}
+                Ok(Some(first)) => return is_success(&first),
+                Err(_) => return false,
+            }
+        }
     }
 }
 
-/// Reads one answer whole; whether it is a 200.
-fn is_answered(stream: &mut TcpStream) -> bool {
-    let mut buffer = vec![0; 8192];
-    let mut read = 0;
-    loop {
-        if read == buffer.len() {
-            buffer.resize(2 * read, 0);
-        }
-        match stream.read(&mut buffer[read..]) {
-            Ok(0) | Err(_) => return false,
-            Ok(more) => read += more,
-        }
-        let Some(head) = buffer[..read].windows(4).position(|w| w == b"\r\n\r\n") else {
-            continue;
-        };
-        let text = String::from_utf8_lossy(&buffer[..head]).to_ascii_lowercase();
-        let length = text
-            .lines()
-            .find_map(|line| line.strip_prefix("content-length:"));
-        // What is framed otherwise is no answer of the upstream that all are measured against.
-        let Some(length) = length.and_then(|l| l.trim().parse::<usize>().ok()) else {
-            return false;
-        };
-        if read >= head + 4 + length {
-            return text.starts_with("http/1.1 200");
-        }
-    }
+fn is_success(first_line: &str) -> bool {
+    first_line.starts_with("http/1.1 200")
 }
 
 /// SplitMix64: of one seed the same arrivals, whoever is measured.

@@ -90,14 +90,14 @@ class Run:
         self.processes.clear()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def start(self, name, command, on, environment=None, port=None):
-        """Starts `command` on the cores `on`; with a port, when that is listened on. Its output is a file in logs/."""
+    def start(self, name, command, on, environment=None, port=None, first=False):
+        """Starts `command` on the cores `on`; with a port, when that is listened on. Its output is a file in logs/. `first`: before all else there."""
         started = time.monotonic()
         with open(self.path(f'logs/{name}.log'), 'ab') as out, open(self.path(f'{name}.stderr'), 'ab') as err:
             try:
                 process = subprocess.Popen(
                     command, stdout=out, stderr=err, stdin=subprocess.DEVNULL, start_new_session=True,
-                    env=environment if environment is not None else clean_environment(), preexec_fn=lambda: prepare(on))
+                    env=environment if environment is not None else clean_environment(), preexec_fn=lambda: prepare(on, precise=first, first=first))
             except OSError as error:
                 raise Failed(f'{command[0]}: {error.strerror}') from error
         process.name = name
@@ -126,12 +126,25 @@ class Run:
                 os.truncate(self.path(f'logs/{name}'), 0)
 
 
-def prepare(on, precise=False):
+def may_be_first():
+    """Whether a process of ours may run before all others of its core: root may."""
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    except PermissionError:
+        return False
+    os.sched_setscheduler(0, *before)
+    return True
+
+
+def prepare(on, precise=False, first=False):
     """In the child, before it becomes the program: its cores, its timers, and its end with ours, even where we are killed."""
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     if precise:
         LIBC.prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0)
     os.sched_setaffinity(0, on)
+    if first:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
 
 
 def clean_environment():
