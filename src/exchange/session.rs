@@ -79,6 +79,8 @@ impl HttpServerApp for ProxyApp {
         let _running = proxy.lifecycle.begin();
         // Boxed, so that a connection that idles holds no room for one: this future then takes less than 2 KiB.
         let mut trail = Box::new(Trail::begin(Instant::now()));
+        let asks_for_head =
+            matches!(read, Head::Complete) && session.req_header().method == http::Method::HEAD;
         let result = match read {
             Head::Complete => {
                 proxy.settle_keepalive(&mut session);
@@ -98,7 +100,12 @@ impl HttpServerApp for ProxyApp {
         if untrusted {
             session.set_keepalive(None);
         }
-        let reply = result.unwrap_or_else(|rejection| Proxy::refuse(&rejection, &trail));
+        let mut reply = result.unwrap_or_else(|rejection| Proxy::refuse(&rejection, &trail));
+        if asks_for_head {
+            // Over HTTP/2 a body would be an error of the protocol's, and strict callers end the connection (RFC 9110 §9.3.2).
+            reply.body.clear();
+            reply.ending.answer_bytes = 0;
+        }
         let now = trail.progress.stopwatch.enter(Phase::WriteAnswer);
         if proxy.lifecycle.stage() != Stage::Serving {
             session.set_keepalive(None);

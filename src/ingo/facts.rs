@@ -26,8 +26,8 @@ pub struct Facts {
     pub participant_unique_ids: Vec<Vec<String>>,
     /// Every `idempotent_key`: the identifying value on the Banking Platform.
     pub idempotent_key: Vec<String>,
-    /// `status` of an answer, at the top or, on the newer debit page, in its `response`; a number or a string there
-    /// (protocol.md §4). Not the HTTP status.
+    /// `status` of an answer, at the top or, on the newer debit page, in its `response`: its digits, as a number or a string
+    /// (protocol.md §4), or `other`. Not the HTTP status.
     pub status: Option<String>,
     /// `transaction_id` of an answer, at the top, in its `data` or in its `transaction`.
     pub transaction_id: Option<String>,
@@ -146,9 +146,13 @@ impl Facts {
                 self.participant_unique_ids.push(scalars(json));
             }
             (b"idempotent_key", Place::Top) => self.idempotent_key.extend(scalar(json)),
-            (b"status", Place::Top | Place::Response) => first(&mut self.status, json),
-            (b"transaction_id", Place::Top | Place::Data | Place::Transaction) => {
-                first(&mut self.transaction_id, json);
+            (b"status", Place::Top | Place::Response) if self.status.is_none() => {
+                self.status = scalar(json).map(status);
+            }
+            (b"transaction_id", Place::Top | Place::Data | Place::Transaction)
+                if self.transaction_id.is_none() =>
+            {
+                self.transaction_id = scalar(json);
             }
             (b"time", Place::Top) => {
                 let time = number(json).and_then(|s| Duration::try_from_secs_f64(s).ok());
@@ -174,9 +178,15 @@ impl Facts {
     }
 }
 
-fn first(slot: &mut Option<String>, json: &str) {
-    if slot.is_none() {
-        *slot = scalar(json);
+/// A status as it may be logged: what no document knows may hold anything that a body may.
+fn status(text: String) -> String {
+    /// More than any status has.
+    const MOST_DIGITS: usize = 9;
+    let is_short = (1..=MOST_DIGITS).contains(&text.len());
+    if is_short && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        text
+    } else {
+        "other".to_owned()
     }
 }
 
@@ -320,6 +330,23 @@ mod tests {
         assert_eq!(facts.status.as_deref(), Some("100"));
         assert_eq!(facts.transaction_id.as_deref(), Some("T-1"));
         assert_eq!(facts.participant_unique_id1, ["p"]);
+    }
+
+    #[test]
+    fn a_status_that_is_no_whole_number_is_told_as_other_because_it_is_logged() {
+        for (json, told) in [
+            ("13723", Some("13723")),
+            ("\"0100\"", Some("0100")),
+            ("\"card 4111111111111111 was declined\"", Some("other")),
+            ("4111111111111111", Some("other")),
+            ("\"\"", Some("other")),
+            ("-1", Some("other")),
+            ("100.5", Some("other")),
+            ("null", None),
+        ] {
+            let facts = Facts::read(format!(r#"{{"status":{json}}}"#).as_bytes());
+            assert_eq!(facts.status.as_deref(), told, "{json}");
+        }
     }
 
     #[test]

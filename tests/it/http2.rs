@@ -6,8 +6,13 @@ use crate::support::{
     Gate, Process, Proxy, Reply, SECRET, SESSIONS, USERNAME, Upstream, json_of, process, session,
 };
 
-/// Runs curl over HTTP/2 with prior knowledge; gives the status and the body. `None` where curl is missing.
+/// Posts by curl over HTTP/2 with prior knowledge; gives the status and the body. `None` where curl is missing.
 fn curl_over_h2c(arguments: &[&str], body: &[u8]) -> Option<(u16, String)> {
+    asked_over_h2c(&[&["--data-binary", "@-"], arguments].concat(), body)
+}
+
+/// The same with any method.
+fn asked_over_h2c(arguments: &[&str], body: &[u8]) -> Option<(u16, String)> {
     if !process::is_installed("curl", &["--http2-prior-knowledge", "--version"]) {
         println!("skipped: no curl that speaks HTTP/2 is installed");
         return None;
@@ -20,7 +25,7 @@ fn curl_over_h2c(arguments: &[&str], body: &[u8]) -> Option<(u16, String)> {
         "--max-time",
         "10",
     ];
-    all.extend(["--http2-prior-knowledge", "--data-binary", "@-"]);
+    all.push("--http2-prior-knowledge");
     all.extend(["--write-out", "\n%{http_code} %{http_version}"]);
     all.extend(arguments);
     let ended = process::run("curl", &all, body);
@@ -50,6 +55,18 @@ fn cleartext_http_2_is_served_and_goes_up_as_http_1_1() {
         assert!(recorded.body == body, "the body came up changed");
         assert_eq!(recorded.target(), format!("{SESSIONS}?a=%2F").as_bytes());
         recorded.verify(SECRET, USERNAME);
+    }
+}
+
+#[test]
+fn head_over_http_2_is_refused_without_a_body_in_the_answer() {
+    let upstream = Upstream::answering(Reply::json("{}"));
+    let proxy = Proxy::to(&upstream).start();
+    let url = format!("http://{}{SESSIONS}", proxy.address("proxy"));
+    // A body would be an error of the protocol's to curl.
+    if let Some((status, head)) = asked_over_h2c(&["--head", &url], b"") {
+        assert_eq!(status, 405);
+        assert!(head.contains("content-length: "), "{head}");
     }
 }
 
