@@ -75,7 +75,8 @@ impl Breaker {
                 *state = State::HalfOpen;
                 true
             }
-            State::Open { until } => return Err(until - now),
+            // Another may have opened it after `now`.
+            State::Open { until } => return Err((until - now).min(self.policy.open_for)),
             State::HalfOpen => return Err(self.policy.open_for),
         };
         Ok(Permit {
@@ -214,6 +215,9 @@ mod tests {
             breaker.permit(now + Duration::from_secs(2)).err(),
             Some(Duration::from_secs(3))
         );
+        let before = now.checked_sub(Duration::from_secs(1));
+        let before = before.expect("it runs for long enough");
+        assert_eq!(breaker.permit(before).err(), Some(POLICY.open_for));
         let later = now + Duration::from_secs(5);
         let probe = breaker.permit(later).expect("half open");
         assert!(breaker.permit(later).is_err(), "one probe at a time");
