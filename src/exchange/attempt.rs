@@ -19,7 +19,7 @@ use crate::{
     bounds::Reservation,
     credentials::Credential,
     ingo::{Diagnosis, Facts, KongRefusal, Route, check_json, diagnosis, is_success, json::Reason},
-    journal::{self, Journal, JournalError},
+    journal::{self, Journal},
     message::{Head, Unwritable},
     problem::Code,
     retry::{Ended, Refusal},
@@ -120,16 +120,18 @@ impl Proxy {
         let upstream = &destination.upstream;
         let finish = trail.progress.written;
         let freshness = Freshness::of(destination.route.class());
+        let recorded = self.to_record(keyed, trail)?;
         if let Some(left) = upstream.keeps_back_for(freshness) {
             return Err(Missed::Held(failure::circuit_open(upstream.name(), left)));
         }
         self.keep_pace(patience, finish, trail).await?;
         let mut connection = connected(destination, finish, patience, trail).await?;
         let now = trail.progress.stopwatch.enter(Phase::Sign);
-        let Some((journal, attempt)) = self.begin_in_journal(keyed, patience, trail).await? else {
+        let Some((journal, attempt)) = recorded else {
             let now = Instant::from_std(now);
             return self.send(keyed, connection, now, patience, trail).await;
         };
+        begin_in_journal(journal, &attempt, patience, trail).await?;
         let result = async {
             if !connection.is_good() {
                 // It ended or grew old while the disk was waited for; nothing was written to it.
@@ -224,11 +226,11 @@ impl Proxy {
         }))
     }
 
-    /// Where money moves, what is about to be sent stands in the journal before its first byte is written.
-    async fn begin_in_journal<'j>(
+    /// Where money moves, what is to stand in the journal before the first byte is written. What cannot is the caller's own fault, and
+    /// for good: it takes nothing that others wait for.
+    fn to_record<'j>(
         &'j self,
         keyed: &Keyed<'_>,
-        patience: &Patience<'_>,
         trail: &Trail,
     ) -> Result<Option<(&'j Journal, journal::Attempt)>, Missed> {
         let route = keyed.admitted.destination.route;
@@ -247,18 +249,9 @@ impl Proxy {
             idempotency_key: trail.idempotency_key.clone(),
             identifier: keyed.body.identity.values.clone(),
         };
-        let begun = patience
-            .wait(trail.progress.written, journal.begin(&attempt))
-            .await
-            .map_err(lost)?;
-        begun.map_err(|error| {
-            if matches!(error, JournalError::TooLong { .. }) {
-                // The caller's own fault, and for good: no reason to have the disk looked at.
-                return Missed::Held(Rejection::unsent(Code::BodyTooLarge, error.detail()));
-            }
-            tracing::error!(%error, exchange_id = %trail.exchange_id, trace_id = trail.trace_id().map(tracing::field::display), "nothing that moves money is sent while the journal cannot be written; make room on its disk, or mend it");
-            Missed::Held(Rejection::try_again(Code::JournalUnavailable, error.detail(), 1))
-        })?;
+        journal
+            .check(&attempt)
+            .map_err(|error| Missed::Held(Rejection::unsent(Code::BodyTooLarge, error.detail())))?;
         Ok(Some((journal, attempt)))
     }
 
@@ -392,6 +385,23 @@ async fn connected<'d>(
     let connecting = pin!(upstream.connect(freshness, &mut trail.progress));
     let connected = patience.wait(finish, connecting).await.map_err(lost)?;
     connected.map_err(|failure| not_connected(failure, upstream.name()))
+}
+
+/// Has `attempt` stand in the journal before its first byte is written.
+async fn begin_in_journal(
+    journal: &Journal,
+    attempt: &journal::Attempt,
+    patience: &Patience<'_>,
+    trail: &Trail,
+) -> Result<(), Missed> {
+    let begun = patience
+        .wait(trail.progress.written, journal.begin(attempt))
+        .await
+        .map_err(lost)?;
+    begun.map_err(|error| {
+        tracing::error!(%error, exchange_id = %trail.exchange_id, trace_id = trail.trace_id().map(tracing::field::display), "nothing that moves money is sent while the journal cannot be written; make room on its disk, or mend it");
+        Missed::Held(Rejection::try_again(Code::JournalUnavailable, error.detail(), 1))
+    })
 }
 
 /// Whether an answer of this status proves that the signature was accepted. A 401 or 403 does not; neither does what a load

@@ -48,7 +48,7 @@ impl Proxy {
                         .wait(false, place.turn())
                         .await
                         .map_err(patience_lost)?;
-                    *turn = Some(self.take_turn(patience).await?);
+                    *turn = Some(self.queue(patience).await?);
                     Some(served)
                 }
             },

@@ -55,9 +55,8 @@ pub(super) fn rejection(missed: Missed, trail: &Trail, destination: &Destination
 
 /// What the caller is told where an upstream is left alone.
 pub(super) fn circuit_open(upstream: &str, left: Duration) -> Rejection {
-    let seconds = u32::try_from(left.as_secs())
-        .unwrap_or(u32::MAX)
-        .saturating_add(1);
+    let seconds = left.as_millis().div_ceil(1_000).max(1);
+    let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
     let detail = format!(
         "{upstream} could not be connected to several times in a row and is left alone for a moment"
     );

@@ -37,7 +37,7 @@ use self::{
     attempt::Received,
     hosts::Hosts,
     keyed::Keyed,
-    patience::{Gone, Patience},
+    patience::{Gone, Lost, Patience},
 };
 pub(crate) use self::{keyed::KeySource, keys::Keys, pace::Pace};
 pub use self::{rejection::Rejection, session::ProxyApp};
@@ -227,7 +227,14 @@ impl Proxy {
         let patience = Patience::of(class, began, time, &gone);
 
         trail.progress.stopwatch.enter(Phase::Queue);
-        let mut turn = Some(self.take_turn(&patience).await?);
+        let mut turn = Some(match self.turns.take_now() {
+            Some(turn) => turn,
+            // Boxed, because it is rare.
+            None => {
+                let queueing = self.queue(&patience);
+                Box::pin(patience::queued(session, &gone, queueing)).await?
+            }
+        });
         let counted = self.metrics.in_flight(admitted.destination.route);
         let body = self.read_body(session, &admitted, &patience, trail).await?;
         let validated = self.validate(&admitted, body, trail)?;
@@ -286,12 +293,13 @@ impl Proxy {
         }
     }
 
-    async fn take_turn(&self, patience: &Patience<'_>) -> Result<Turn, Rejection> {
-        if let Some(turn) = self.turns.take_now() {
-            return Ok(turn);
-        }
+    /// Waits for a turn. Whoever hangs up meanwhile leaves its place to others.
+    async fn queue(&self, patience: &Patience<'_>) -> Result<Turn, Rejection> {
         let taken = patience.wait(false, self.turns.take()).await;
         let taken = taken.map_err(attempt::patience_lost)?;
+        if patience.caller_is_gone() {
+            return Err(attempt::patience_lost(Lost::Caller));
+        }
         taken.map_err(|_| {
             body::overloaded("as many exchanges run as limits.exchanges_in_flight allows")
         })

@@ -6,7 +6,10 @@
 use std::{
     future::{Future, poll_fn},
     pin::pin,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::Poll,
     time::Duration,
 };
@@ -66,7 +69,7 @@ pub(super) struct Patience<'a> {
     gone: &'a Gone,
 }
 
-/// Whether the caller hung up. Whoever waits for that is polled by [`watched`], which sets it, so that nobody needs to be woken.
+/// Whether the caller hung up. Whoever waits for that is polled by [`watched`] or [`queued`], which set it, so that nobody needs to be woken.
 #[derive(Debug, Default)]
 pub(super) struct Gone(AtomicBool);
 
@@ -176,6 +179,54 @@ pub(super) async fn watched<T>(
     .await
 }
 
+/// Runs `waiting`, for a turn, while watching whether the caller of `session` hangs up, whose request was not read to its end and need
+/// not have come to it.
+pub(super) async fn queued<T>(
+    session: &mut ServerSession,
+    gone: &Gone,
+    waiting: impl Future<Output = T>,
+) -> T {
+    if session.as_http2().is_some() {
+        return watched(session, gone, waiting).await;
+    }
+    let Some(socket) = tcp(session) else {
+        // A Unix socket tells of its end only whoever reads, and what is to be read here is the body.
+        return waiting.await;
+    };
+    let mut waiting = pin!(waiting);
+    let mut ask_again = pin!(sleep(ASKED_EVERY));
+    let mut open_at = None;
+    poll_fn(|cx| {
+        // Also when the turn has come: it must not be used for somebody who left just before.
+        if hung_up(&socket, &mut open_at) {
+            gone.0.store(true, Ordering::Relaxed);
+        }
+        while ask_again.as_mut().poll(cx).is_ready() {
+            ask_again.as_mut().reset(Instant::now() + ASKED_EVERY);
+        }
+        waiting.as_mut().poll(cx)
+    })
+    .await
+}
+
+/// Whether the connection was reset, or ended when it had been silent for a while: whoever only stops sending does so together with
+/// its last byte, whenever that comes. Over TLS its end comes with a last word of its own and is not told apart. `open_at`: when this
+/// last met it open.
+fn hung_up(socket: &SocketDigest, open_at: &mut Option<Instant>) -> bool {
+    let now = Instant::now();
+    match socket.tcp_info() {
+        Some(info) if info.tcpi_state == TCP_CLOSE_WAIT => {
+            let silent = Duration::from_millis(info.tcpi_last_data_recv.into());
+            open_at.is_some_and(|open_at| now - open_at + HALF_CLOSE <= silent)
+        }
+        Some(info) if info.tcpi_state != TCP_CLOSE => {
+            *open_at = Some(now);
+            false
+        }
+        _ => true,
+    }
+}
+
 /// Waits until the caller is gone.
 async fn until_gone(session: &mut ServerSession) {
     if let Some(closed) = session.watch_h2_stream_close() {
@@ -184,12 +235,16 @@ async fn until_gone(session: &mut ServerSession) {
     }
     // Most exchanges are over by then, and the kernel need not be asked.
     sleep(HALF_CLOSE).await;
-    let digest = session.digest().and_then(|d| d.socket_digest.clone());
-    let tcp = digest.filter(|d| d.tcp_info().is_some());
-    match tcp {
+    match tcp(session) {
         Some(socket) => until_tcp_closed(&socket).await,
         None => until_read_ends(session).await,
     }
+}
+
+/// The caller's socket, where the kernel tells of its state.
+fn tcp(session: &ServerSession) -> Option<Arc<SocketDigest>> {
+    let digest = session.digest()?.socket_digest.clone();
+    digest.filter(|d| d.tcp_info().is_some())
 }
 
 /// States of a TCP connection, as the kernel counts them (`include/net/tcp_states.h`).

@@ -70,6 +70,14 @@ impl Journal {
         })
     }
 
+    /// Whether `attempt` can be recorded: to be asked before anything is spent on it.
+    ///
+    /// # Errors
+    /// [`JournalError::TooLong`], which [`begin`](Self::begin) would say, too.
+    pub fn check(&self, attempt: &Attempt) -> Result<(), JournalError> {
+        self.line_of_begin(attempt).map(|_| ())
+    }
+
     /// Records that the first byte of `attempt` is about to be written. After `Ok` the record is in the file, and on the
     /// disk where `journal.fsync` is on; only then may the attempt be sent.
     ///
@@ -78,11 +86,7 @@ impl Journal {
     /// # Errors
     /// [`JournalError`]: the attempt must not be made. The next begin tries anew.
     pub async fn begin(&self, attempt: &Attempt) -> Result<(), JournalError> {
-        let record = Record::begin(attempt, self.clock.now());
-        let line = record.line();
-        if line.len() > MAX_LINE_BYTES {
-            return Err(JournalError::TooLong { bytes: line.len() });
-        }
+        let (record, line) = self.line_of_begin(attempt)?;
         let (waiting, answer) = oneshot::channel();
         self.shared.queue.push(Entry {
             record,
@@ -94,6 +98,15 @@ impl Journal {
         given_up.0 = None;
         // Without an answer the writer is gone.
         result.unwrap_or(Err(JournalError::Stopped))
+    }
+
+    fn line_of_begin(&self, attempt: &Attempt) -> Result<(Record, Vec<u8>), JournalError> {
+        let record = Record::begin(attempt, self.clock.now());
+        let line = record.line();
+        if line.len() > MAX_LINE_BYTES {
+            return Err(JournalError::TooLong { bytes: line.len() });
+        }
+        Ok((record, line))
     }
 
     /// Records how an attempt ended, after its begin and in the background. What cannot be written is tried again, counted

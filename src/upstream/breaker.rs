@@ -1,7 +1,8 @@
 //! A circuit breaker: an upstream that cannot be connected to is left alone for a while, then tried with one probe.
 //!
 //! Only failures to connect count. An upstream that answers slowly or wrongly is reached, and each exchange must be
-//! judged for itself.
+//! judged for itself. A connection that was given up counts as one that failed where it had been given time enough: callers may have
+//! less time than `upstream.connect_timeout`, and must learn at once, too, that an upstream cannot be reached.
 
 use std::{
     sync::{
@@ -13,9 +14,15 @@ use std::{
 
 use crate::config::CircuitBreaker;
 
+/// A connection that was given up after so long has failed. TCP and TLS take up to three round trips, which is less anywhere on earth;
+/// and it is less than the shortest time-out of callers that have theirs in whole seconds.
+const TIME_ENOUGH: Duration = Duration::from_millis(750);
+
 /// The breaker of one upstream.
 #[derive(Debug)]
 pub(super) struct Breaker {
+    /// The upstream's, for the log.
+    name: String,
     policy: CircuitBreaker,
     state: Mutex<State>,
     /// For the metric, readable without the lock.
@@ -34,18 +41,21 @@ enum State {
     HalfOpen,
 }
 
-/// The right to connect. Dropped without a verdict, as where a deadline passes, it counts as neither.
+/// The right to connect. Dropped without a verdict, as where a deadline passes or a caller hangs up, it counts as a failure after
+/// [`TIME_ENOUGH`], and before as nothing.
 #[derive(Debug)]
 pub(super) struct Permit<'a> {
     breaker: &'a Breaker,
+    since: Instant,
     judged: bool,
     /// Whether this is the one that a half-open breaker waits for.
     probe: bool,
 }
 
 impl Breaker {
-    pub(super) fn new(policy: CircuitBreaker) -> Self {
+    pub(super) fn new(name: String, policy: CircuitBreaker) -> Self {
         Self {
+            name,
             policy,
             state: Mutex::new(State::Closed { failures: 0 }),
             open: AtomicBool::new(false),
@@ -65,11 +75,13 @@ impl Breaker {
                 *state = State::HalfOpen;
                 true
             }
-            State::Open { until } => return Err(until - now),
+            // Another may have opened it after `now`.
+            State::Open { until } => return Err((until - now).min(self.policy.open_for)),
             State::HalfOpen => return Err(self.policy.open_for),
         };
         Ok(Permit {
             breaker: self,
+            since: now,
             judged: false,
             probe,
         })
@@ -91,6 +103,26 @@ impl Breaker {
                 .filter(|left| !left.is_zero()),
             State::Closed { .. } | State::HalfOpen => None,
         }
+    }
+
+    fn note_failure(&self, now: Instant) {
+        let mut state = self.lock();
+        let failures = match *state {
+            State::Closed { failures } => failures.saturating_add(1),
+            // A straggler that began before it opened.
+            State::Open { .. } => return,
+            State::HalfOpen => self.policy.failures,
+        };
+        if self.policy.failures == 0 || failures < self.policy.failures {
+            return self.set(&mut state, State::Closed { failures });
+        }
+        let until = now + self.policy.open_for;
+        self.set(&mut state, State::Open { until });
+        drop(state);
+        tracing::warn!(
+            upstream = self.name,
+            "the upstream could not be connected to several times in a row and is left alone for circuit_breaker.open_for; check that it is up and can be reached from here"
+        );
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -115,42 +147,26 @@ impl Permit<'_> {
         }
     }
 
-    /// The connection failed; `true` where that opened the breaker.
-    pub(super) fn failed(mut self, now: Instant) -> bool {
+    /// The connection failed.
+    pub(super) fn failed(mut self, now: Instant) {
         self.judged = true;
-        let policy = self.breaker.policy;
-        let mut state = self.breaker.lock();
-        let failures = match *state {
-            State::Closed { failures } => failures.saturating_add(1),
-            // A straggler that began before it opened.
-            State::Open { .. } => return false,
-            State::HalfOpen => policy.failures,
-        };
-        let opens = policy.failures > 0 && failures >= policy.failures;
-        let next = if opens {
-            State::Open {
-                until: now + policy.open_for,
-            }
-        } else {
-            State::Closed { failures }
-        };
-        self.breaker.set(&mut state, next);
-        opens
+        self.breaker.note_failure(now);
     }
 }
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        if !self.judged && self.probe {
+        if self.judged {
+            return;
+        }
+        let now = Instant::now();
+        if now.saturating_duration_since(self.since) >= TIME_ENOUGH {
+            self.breaker.note_failure(now);
+        } else if self.probe {
             let mut state = self.breaker.lock();
             // A probe that nobody waited for must not keep the next one out.
             if matches!(*state, State::HalfOpen) {
-                self.breaker.set(
-                    &mut state,
-                    State::Open {
-                        until: Instant::now(),
-                    },
-                );
+                self.breaker.set(&mut state, State::Open { until: now });
             }
         }
     }
@@ -166,21 +182,26 @@ mod tests {
     };
 
     fn opened(now: Instant) -> Breaker {
-        let breaker = Breaker::new(POLICY);
-        let openings: Vec<_> = (0..3)
-            .map(|_| breaker.permit(now).expect("closed").failed(now))
-            .collect();
-        assert_eq!(openings, [false, false, true]);
+        let breaker = closed(POLICY);
+        for _ in 0..3 {
+            assert!(!breaker.is_open());
+            breaker.permit(now).expect("closed").failed(now);
+        }
+        assert!(breaker.is_open());
         breaker
+    }
+
+    fn closed(policy: CircuitBreaker) -> Breaker {
+        Breaker::new("upstream.test".to_owned(), policy)
     }
 
     #[test]
     fn it_opens_on_consecutive_failures_only() {
         let now = Instant::now();
-        let breaker = Breaker::new(POLICY);
+        let breaker = closed(POLICY);
         for _ in 0..5 {
-            assert!(!breaker.permit(now).expect("closed").failed(now));
-            assert!(!breaker.permit(now).expect("closed").failed(now));
+            breaker.permit(now).expect("closed").failed(now);
+            breaker.permit(now).expect("closed").failed(now);
             breaker.permit(now).expect("closed").connected();
         }
         assert!(!breaker.is_open());
@@ -190,11 +211,13 @@ mod tests {
     fn open_it_says_how_long_then_lets_one_probe_through() {
         let now = Instant::now();
         let breaker = opened(now);
-        assert!(breaker.is_open());
         assert_eq!(
             breaker.permit(now + Duration::from_secs(2)).err(),
             Some(Duration::from_secs(3))
         );
+        let before = now.checked_sub(Duration::from_secs(1));
+        let before = before.expect("it runs for long enough");
+        assert_eq!(breaker.permit(before).err(), Some(POLICY.open_for));
         let later = now + Duration::from_secs(5);
         let probe = breaker.permit(later).expect("half open");
         assert!(breaker.permit(later).is_err(), "one probe at a time");
@@ -207,11 +230,33 @@ mod tests {
         let now = Instant::now();
         let breaker = opened(now);
         let later = now + Duration::from_secs(5);
-        assert!(breaker.permit(later).expect("half open").failed(later));
+        breaker.permit(later).expect("half open").failed(later);
         assert!(breaker.permit(later).is_err());
         let later = later + Duration::from_secs(5);
         drop(breaker.permit(later).expect("half open"));
         assert!(breaker.permit(later).is_ok());
+    }
+
+    #[test]
+    fn a_connection_that_was_given_up_has_failed_only_if_it_was_given_time_enough() {
+        let now = Instant::now();
+        let ago = |time| now.checked_sub(time).expect("it runs for long enough");
+        let breaker = closed(POLICY);
+        for _ in 0..10 {
+            drop(breaker.permit(now).expect("closed"));
+        }
+        assert!(!breaker.is_open());
+        for _ in 0..3 {
+            assert!(!breaker.is_open());
+            drop(breaker.permit(ago(TIME_ENOUGH)).expect("closed"));
+        }
+        assert!(breaker.is_open());
+        assert!(breaker.left(now).is_some());
+
+        let long_open = opened(ago(Duration::from_secs(10)));
+        let probe = long_open.permit(ago(TIME_ENOUGH)).expect("half open");
+        drop(probe);
+        assert!(long_open.permit(now).is_err(), "the probe failed");
     }
 
     #[test]
@@ -225,18 +270,20 @@ mod tests {
         assert!(!breaker.is_open());
         let probe = breaker.permit(later).expect("the probe");
         assert!(breaker.permit(later).is_err(), "one probe at a time");
-        assert!(probe.failed(later) && breaker.is_open());
+        probe.failed(later);
+        assert!(breaker.is_open());
     }
 
     #[test]
     fn switched_off_it_never_opens() {
         let now = Instant::now();
-        let breaker = Breaker::new(CircuitBreaker {
+        let breaker = closed(CircuitBreaker {
             failures: 0,
             ..POLICY
         });
         for _ in 0..100 {
-            assert!(!breaker.permit(now).expect("never open").failed(now));
+            breaker.permit(now).expect("never open").failed(now);
         }
+        assert!(!breaker.is_open());
     }
 }

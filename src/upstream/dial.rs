@@ -1,4 +1,5 @@
-//! From a host name to a connection: all addresses are tried, TLS included, and the last good answer of the resolver is kept.
+//! From a host name to a connection: all addresses are tried, TLS included, each without waiting long for the one before, and the
+//! last good answer of the resolver is kept.
 //!
 //! Where a proxy is on the way, it is the proxy's name that is resolved and the proxy that is connected to; the upstream's name
 //! is the proxy's to resolve (`tunnel`).
@@ -17,6 +18,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use pingora::{
     Error, ErrorType, OrErr,
     connectors::l4::Connect,
@@ -40,6 +42,11 @@ use crate::config::{Origin, ProxyConfig};
 pub(super) const RESOLVE_FAILED: ErrorType = ErrorType::new("ResolveFailed");
 /// No address accepted a TCP connection in time. Pingora's own `ConnectTimedout` is left to mean the TLS handshake.
 pub(super) const TCP_TIMED_OUT: ErrorType = ErrorType::new("TcpTimedOut");
+
+/// What has not connected after so long, TLS included, is no longer waited for alone: the next address is tried beside it (RFC 8305 §5),
+/// because an exchange may have less time than one that answers nothing takes until its time-out. Twice what the RFC recommends for TCP
+/// alone, so that one that is just far away is seldom doubled.
+const NEXT_AFTER: Duration = Duration::from_millis(500);
 
 /// How long a resolver's answer is used before a new one is fetched. The resolver's own TTL is not told to programs.
 const FRESH_FOR: Duration = Duration::from_secs(30);
@@ -134,10 +141,11 @@ impl Dialer {
         Ok(stream)
     }
 
-    /// Makes a connection by `make` to the first address to which it can be made, and tries that one first from then on.
+    /// Makes a connection by `make` to the first address to which it can be made, and tries that one first from then on. The next
+    /// address is tried once one has failed or has had [`NEXT_AFTER`]; what the others have come to by then is dropped.
     ///
     /// # Errors
-    /// Of the last address; but what became of a TLS handshake tells more than that another address did not listen.
+    /// The last; but what became of a TLS handshake tells more than that another address did not listen.
     pub(super) async fn first<T, F: Future<Output = pingora::Result<T>>>(
         &self,
         make: impl Fn(SocketAddr) -> F,
@@ -147,19 +155,32 @@ impl Dialer {
             .await
             .or_err(RESOLVE_FAILED, "resolving the upstream")?;
         let mut told = Error::explain(RESOLVE_FAILED, "the upstream has no address");
-        for address in addresses {
-            match make(address).await {
-                Ok(made) => {
+        let mut addresses = addresses.into_iter();
+        let mut trying = FuturesUnordered::new();
+        let make = &make;
+        loop {
+            if let Some(address) = addresses.next() {
+                trying.push(async move { (address, make(address).await) });
+            }
+            let made = match addresses.len() {
+                0 => trying.next().await,
+                _ => match timeout(NEXT_AFTER, trying.next()).await {
+                    Ok(made) => made,
+                    Err(_) => continue,
+                },
+            };
+            match made {
+                None => return Err(told),
+                Some((address, Ok(made))) => {
                     self.0.prefer(address);
                     return Ok(made);
                 }
                 // The proxy is there and says no: another of its addresses would say the same.
-                Err(error) if is_verdict(error.etype()) => return Err(error),
-                Err(error) if is_tls(&error) || !is_tls(&told) => told = error,
-                Err(_) => {}
+                Some((_, Err(error))) if is_verdict(error.etype()) => return Err(error),
+                Some((_, Err(error))) if is_tls(&error) || !is_tls(&told) => told = error,
+                Some((_, Err(_))) => {}
             }
         }
-        Err(told)
     }
 
     /// The addresses to try, in order. Looks the host up where no answer is known yet.
@@ -254,12 +275,16 @@ mod tests {
 
     /// A dialer whose resolver answered `addresses`.
     fn dialer(addresses: Vec<SocketAddr>) -> Dialer {
+        dialer_with(Duration::from_secs(5), addresses)
+    }
+
+    fn dialer_with(connect_timeout: Duration, addresses: Vec<SocketAddr>) -> Dialer {
         let origin = Origin {
             tls: false,
             host: "upstream.test".to_owned(),
             port: 1,
         };
-        let dialer = Dialer::new(&origin, None, Duration::from_secs(5));
+        let dialer = Dialer::new(&origin, None, connect_timeout);
         *dialer.0.known.lock().expect("nobody panicked") = Known {
             addresses,
             fetched: None,
@@ -275,7 +300,7 @@ mod tests {
         (listener, address)
     }
 
-    /// An address at which nothing listens: its port is taken, and not listened at.
+    /// A port of the loopback interface that is taken, and not listened at.
     fn dead() -> (socket2::Socket, SocketAddr) {
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)
             .expect("a socket");
@@ -289,6 +314,15 @@ mod tests {
         (socket, address)
     }
 
+    /// An address that answers nothing: as many connections wait to be accepted there as may.
+    fn silent() -> ((socket2::Socket, Vec<std::net::TcpStream>), SocketAddr) {
+        let (socket, address) = dead();
+        socket.listen(0).expect("it can listen");
+        let connect = || std::net::TcpStream::connect_timeout(&address, Duration::from_millis(100));
+        let waiting = std::iter::from_fn(|| connect().ok()).take(16).collect();
+        ((socket, waiting), address)
+    }
+
     #[tokio::test]
     async fn a_dead_address_is_passed_over_once_and_the_good_one_is_preferred_from_then_on() {
         let (_listener, good) = listener().await;
@@ -299,6 +333,36 @@ mod tests {
             made.await.expect("one of two is good");
             assert_eq!(dialer.addresses().await.expect("known"), [good, dead]);
         }
+    }
+
+    #[tokio::test]
+    async fn an_address_that_answers_nothing_keeps_nobody_waiting_until_its_time_out() {
+        let (_listener, good) = listener().await;
+        let (_full, silent) = silent();
+        let (_taken, dead) = dead();
+        // One of each kind before the good one, which is reached long before the time-out of the silent one.
+        let dialer = dialer_with(Duration::from_secs(600), vec![silent, dead, good]);
+        let made = dialer.first(|address| dialer.reach(address));
+        let made = timeout(Duration::from_secs(60), made).await;
+        let made = made.expect("in time").expect("one of them is good");
+        assert_eq!(made.peer_addr().expect("connected"), good);
+        assert_eq!(dialer.addresses().await.expect("known")[0], good);
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_only_slow_is_still_waited_for_when_the_next_has_failed() {
+        let [slow, dead] = [1, 2].map(|host| SocketAddr::from(([127, 0, 0, host], 1)));
+        let dialer = dialer(vec![slow, dead]);
+        let next_has_failed = tokio::sync::Notify::new();
+        let made = dialer.first(async |address| {
+            if address == dead {
+                next_has_failed.notify_one();
+                return Err(Error::new(ErrorType::ConnectRefused));
+            }
+            next_has_failed.notified().await;
+            Ok(address)
+        });
+        assert_eq!(made.await.expect("it was only slow"), slow);
     }
 
     #[tokio::test]

@@ -65,7 +65,7 @@ impl Upstream {
         let connections = Connections::default();
         Self {
             pool: pool.clone(),
-            breaker: Breaker::new(breaker),
+            breaker: Breaker::new(authority.clone(), breaker),
             places: Arc::new(Semaphore::new(settings.attempts_in_flight)),
             any_age: Endpoint::new(
                 origin,

@@ -237,12 +237,7 @@ impl Upstream {
         let stream = match made {
             Ok(stream) => stream,
             Err(error) => {
-                if permit.failed(Instant::now().into_std()) {
-                    tracing::warn!(
-                        upstream = self.name(),
-                        "the upstream could not be connected to several times in a row and is left alone for circuit_breaker.open_for; check that it is up and can be reached from here"
-                    );
-                }
+                permit.failed(Instant::now().into_std());
                 let failure = connect_failure(&error);
                 if matches!(failure, Failure::Tls { .. }) {
                     // TCP has no part in it that would be worth telling apart.

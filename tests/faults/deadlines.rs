@@ -124,6 +124,72 @@ fn a_caller_that_hangs_up_before_a_byte_was_written_is_dropped() {
     upstream.only_request();
 }
 
+/// An upstream that holds its answers, and a proxy with one turn, which is taken, and one place in its queue; the caller whose turn it is.
+fn queueing(gate: &Gate) -> (Upstream, Proxy, Client) {
+    let upstream = Upstream::answering(Reply::json("{}").held_by(gate));
+    let yaml = "limits:\n  exchanges_in_flight: 1\n  queue_length: 1\n  queue_wait: 60s\nroutes:\n  process:\n    enabled: true\n";
+    let proxy = Proxy::to(&upstream).yaml(yaml).start();
+    let mut running = proxy.client();
+    running.send(&Post::new(session("running")).bytes());
+    upstream.wait_for(1);
+    (upstream, proxy, running)
+}
+
+fn queue_becomes(proxy: &Proxy, length: f64) {
+    proxy.metrics_become(|m| m.sum("ingo_proxy_queue_length", &[]) == length);
+}
+
+#[test]
+fn a_caller_that_hangs_up_in_the_queue_leaves_its_place_and_nothing_of_it_is_sent() {
+    let gate = Gate::closed();
+    let (upstream, proxy, mut running) = queueing(&gate);
+    let payment = Post::new(session("p")).to("/gateway/process").bytes();
+    let sent = [&payment[..], &payment[..payment.len() - 1]];
+    for (number, bytes) in sent.into_iter().enumerate() {
+        let mut client = proxy.client();
+        client.send(bytes);
+        queue_becomes(&proxy, 1.0);
+        hang_up(client);
+        let lines = proxy.access_lines(number + 1);
+        let line = &lines[number];
+        assert_eq!(line["outcome"], "aborted", "{line:#}");
+        assert_eq!(line["sent"], "no", "{line:#}");
+        queue_becomes(&proxy, 0.0);
+    }
+    let mut next = proxy.client();
+    next.send(&Post::new(session("next")).bytes());
+    queue_becomes(&proxy, 1.0);
+    gate.open();
+    for client in [&mut running, &mut next] {
+        assert_eq!(client.answer("POST").status, 200);
+    }
+    let participants: Vec<_> = (upstream.requests().iter())
+        .map(|r| r.participant())
+        .collect();
+    assert_eq!(participants, ["running", "next"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_caller_that_stops_sending_with_its_request_keeps_its_place_in_the_queue() {
+    let gate = Gate::closed();
+    let (_upstream, proxy, mut running) = queueing(&gate);
+    let bytes = Post::new(session("p")).bytes();
+    // The rest of the body comes long after the head.
+    let (first, last) = bytes.split_at(bytes.len() - 1);
+    let mut client = proxy.client();
+    client.send(first);
+    queue_becomes(&proxy, 1.0);
+    assert!(!client.hears_something_within(LISTENS));
+    client.send_the_last(last);
+    assert!(!client.hears_something_within(LISTENS));
+    queue_becomes(&proxy, 1.0);
+    gate.open();
+    for client in [&mut running, &mut client] {
+        assert_eq!(client.answer("POST").status, 200);
+    }
+}
+
 #[test]
 fn a_caller_that_hangs_up_after_bytes_were_written_is_not_waited_for_and_the_outcome_is_logged() {
     for path in [crate::support::SESSIONS, "/gateway/process"] {

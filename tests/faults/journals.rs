@@ -371,7 +371,11 @@ fn a_proxy_without_money_routes_serves_beside_the_one_that_has_the_journal() {
 fn identifying_values_too_long_for_the_journal_are_the_callers_fault_and_no_alarm() {
     let (_folder, file) = folder();
     let ingo = Ingo::start();
-    let proxy = with_journal(ingo.proxy(), &file).start();
+    let yaml = format!(
+        "rate_limit:\n  per_second: 1\njournal:\n  file: {}\n",
+        file.display()
+    );
+    let proxy = ingo.proxy().argument("--routes=debit").yaml(&yaml).start();
     let ids: Vec<_> = (0..600).map(|n| format!("{n:0>128}")).collect();
     let body = serde_json::json!({"participant_unique_ids": ids});
     let refused = proxy.post(&Post::new(body.to_string()).to(DEBIT));
@@ -382,6 +386,11 @@ fn identifying_values_too_long_for_the_journal_are_the_callers_fault_and_no_alar
     let of = |code| (proxy.metrics()).sum("ingo_proxy_rejections_total", &[("code", code)]);
     assert_eq!(of("journal_unavailable"), 0.0);
     assert_eq!(of("body_too_large"), 1.0);
+    // It took nothing that others wait for.
+    let line = &proxy.access_lines(1)[0];
+    for phase in ["rate_limit_seconds", "connect_seconds"] {
+        assert!(line.get(phase).is_none(), "{line:#}");
+    }
     let output = String::from_utf8(proxy.output()).expect("text");
     assert!(!output.contains("\"ERROR\""), "{output}");
 }

@@ -13,6 +13,7 @@
     reason = "in a test binary nothing is public; `pub` marks what a module offers"
 )]
 
+mod blackhole;
 mod cells;
 mod clocks;
 mod counting;

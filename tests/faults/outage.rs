@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use crate::{
+    blackhole::Blackhole,
     cells::attempts,
     counting::Counting,
     ingo::Ingo,
@@ -151,6 +152,25 @@ fn the_circuit_opens_after_failures_to_connect_lets_one_probe_through_and_closes
     assert_eq!(open(&proxy.metrics()), 0.0);
     assert_eq!(client.post(&Post::new("{}")).status, 200);
     assert_eq!(upstream.arrivals().len(), 2, "refusals never came up");
+}
+
+#[test]
+fn an_upstream_that_answers_no_connection_opens_the_circuit_also_where_callers_have_no_time_to_wait_for_it()
+ {
+    let nowhere = Blackhole::open();
+    let yaml = "circuit_breaker:\n  failures: 2\n  open_for: 60s\n";
+    let proxy = Proxy::to_url(&nowhere.url()).yaml(yaml).start();
+    // Less than upstream.connect_timeout.
+    let hurried = Post::new("{}").header("Ingo-Proxy-Timeout", "2");
+    let mut clients = [proxy.client(), proxy.client()];
+    for client in &mut clients {
+        client.send(&hurried.bytes());
+    }
+    for mut client in clients {
+        let answer = client.answer("POST");
+        answer.is_problem(503, "deadline_exceeded", "no");
+    }
+    is_open(&proxy.post(&hurried));
 }
 
 #[test]

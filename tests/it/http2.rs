@@ -3,7 +3,8 @@
 use std::{process::Command, time::Duration};
 
 use crate::support::{
-    Gate, Process, Proxy, Reply, SECRET, SESSIONS, USERNAME, Upstream, json_of, process, session,
+    Gate, Post, Process, Proxy, Reply, SECRET, SESSIONS, USERNAME, Upstream, json_of, process,
+    session,
 };
 
 /// Posts by curl over HTTP/2 with prior knowledge; gives the status and the body. `None` where curl is missing.
@@ -194,4 +195,30 @@ fn a_refusal_over_http_2_is_always_heard_even_when_the_body_was_not_read() {
         assert_eq!(status, 404, "{round}: {answer}");
     }
     upstream.received_nothing();
+}
+
+#[test]
+fn a_caller_over_http_2_that_gives_up_in_the_queue_leaves_it_and_nothing_of_it_is_sent() {
+    let gate = Gate::closed();
+    let upstream = Upstream::answering(Reply::json("{}").held_by(&gate));
+    let yaml = "limits:\n  exchanges_in_flight: 1\n  queue_length: 1\n  queue_wait: 60s\n";
+    let proxy = Proxy::to(&upstream).yaml(yaml).start();
+    let mut running = proxy.client();
+    running.send(&Post::new("{}").bytes());
+    upstream.wait_for(1);
+    let url = format!("http://{}{SESSIONS}", proxy.address("proxy"));
+    let mut gives_up = vec!["--http2-prior-knowledge", "--noproxy", "*", &url];
+    gives_up.extend(["--max-time", "1", "--data", "{}"]);
+    if !process::is_installed("curl", &["--http2-prior-knowledge", "--version"]) {
+        println!("skipped: no curl that speaks HTTP/2 is installed");
+        return;
+    }
+    let ended = process::run("curl", &gives_up, b"");
+    assert_eq!(ended.status, Some(28), "{}", ended.output());
+    let line = &proxy.access_lines(1)[0];
+    assert_eq!(line["outcome"], "aborted", "{line:#}");
+    assert_eq!(line["sent"], "no", "{line:#}");
+    gate.open();
+    assert_eq!(running.answer("POST").status, 200);
+    upstream.only_request();
 }

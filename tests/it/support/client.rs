@@ -204,6 +204,18 @@ impl Client {
         }
     }
 
+    /// Sends exact bytes and finishes sending, so that both arrive at once.
+    #[cfg(target_os = "linux")]
+    pub fn send_the_last(&mut self, bytes: &[u8]) {
+        let Stream::Tcp(stream) = self.incoming.source() else {
+            panic!("only TCP can");
+        };
+        let socket = socket2::SockRef::from(&*stream);
+        socket.set_tcp_cork(true).expect("a TCP socket");
+        self.send(bytes);
+        self.finish_sending();
+    }
+
     /// Says that nothing more will be sent.
     pub fn finish_sending(&mut self) {
         match self.incoming.source() {
