@@ -11,6 +11,7 @@ use crate::{
     config::{Address, LogFormat, SecretSource},
     credentials::read_secret,
     emulator::{Builder, Emulator, Fault, StartError},
+    ingo::contract::Profile,
     signing::is_username,
 };
 
@@ -41,6 +42,9 @@ pub(crate) struct EmulatorArgs {
     /// HTTP status of bodies that report an error; Ingo's is undocumented
     #[arg(long, value_name = "STATUS", default_value_t = 400, value_parser = clap::value_parser!(u16).range(200..=599))]
     error_status: u16,
+    /// Which of Ingo's documents the fields of Create Session are checked by: newer or older
+    #[arg(long, value_name = "PROFILE", default_value = "newer", value_parser = profile)]
+    validation_profile: Profile,
     /// json or pretty [default: pretty on a terminal, json otherwise]
     #[arg(long, value_name = "FORMAT", value_parser = log_format)]
     log_format: Option<LogFormat>,
@@ -68,7 +72,8 @@ pub(super) fn run(args: EmulatorArgs) -> Exit {
     let mut builder = Emulator::builder(&args.username, secret)
         .listen(args.listen)
         .refusal_status(args.refusal_status)
-        .error_status(args.error_status);
+        .error_status(args.error_status)
+        .profile(args.validation_profile);
     if let ControlListen::At(address) = args.control_listen {
         builder = builder.control(address);
     }
@@ -156,6 +161,10 @@ fn refusal_status(text: &str) -> Result<u16, &'static str> {
         "403" => Ok(403),
         _ => Err("Kong refuses with 401, older versions with 403"),
     }
+}
+
+fn profile(text: &str) -> Result<Profile, &'static str> {
+    Profile::from_name(text).ok_or("write newer or older: which of Ingo's documents is gone by")
 }
 
 fn log_format(text: &str) -> Result<LogFormat, &'static str> {

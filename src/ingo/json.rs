@@ -123,7 +123,7 @@ fn offset(body: &[u8], line: usize, column: usize) -> usize {
 #[derive(Debug, Default)]
 pub struct Members<'a> {
     /// Whether there is an object that they are of.
-    pub(super) are_of_an_object: bool,
+    pub(crate) are_of_an_object: bool,
     found: Vec<(Cow<'a, [u8]>, &'a str)>,
 }
 

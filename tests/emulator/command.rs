@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::client::{Client, Request, SECRET, USERNAME};
+use crate::client::{Client, Request, SECRET, SESSION, SESSIONS, USERNAME};
 
 struct Running {
     child: Child,
@@ -139,6 +139,17 @@ async fn it_prints_where_it_listens_logs_each_request_and_ends_on_signals() {
     }
 }
 
+#[tokio::test]
+async fn it_goes_by_the_older_document_where_it_is_told_to() {
+    let older = ["--control-listen", "off", "--validation-profile", "older"];
+    let mut running = Running::start(&older);
+    let gateway = running.address("emulator");
+    let request = Request::signed_at(SESSIONS, SESSION.as_bytes(), SystemTime::now());
+    let mut client = Client::connect(gateway).await;
+    let answer = client.call(&request).await.expect("an answer");
+    assert_eq!(answer.json()["status"], 13400);
+}
+
 #[test]
 fn wrong_usage_is_64_a_missing_secret_78_and_a_taken_port_71() {
     let (_directory, secret) = secret_file();
@@ -161,6 +172,7 @@ fn wrong_usage_is_64_a_missing_secret_78_and_a_taken_port_71() {
         (with(&["--control-listen", "0.0.0.0:0"]), 64),
         (with(&["--refusal-status", "500"]), 64),
         (with(&["--log-format", "xml"]), 64),
+        (with(&["--validation-profile", "newest"]), 64),
         (vec!["--username", "two words", "--secret-file", secret], 64),
         (
             vec!["--username", "u", "--secret-file", "/nonexistent/secret"],
