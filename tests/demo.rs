@@ -146,3 +146,21 @@ fn it_stays_on_this_host() {
     let told = String::from_utf8(refused.stderr).unwrap();
     assert!(told.contains("0.0.0.0:0 is no loopback address"), "{told}");
 }
+
+#[test]
+fn two_listeners_at_one_address_are_wrong_usage() {
+    let refused = Command::new(env!("CARGO_BIN_EXE_ingo-signing-proxy"))
+        .args([
+            "demo",
+            "--emulator-listen",
+            "127.0.0.1:0",
+            "--control-listen",
+            "127.0.0.1:0",
+        ])
+        .args(["--listen", "127.0.0.1:1", "--health-listen", "127.0.0.1:1"])
+        .output()
+        .unwrap();
+    assert_eq!(refused.status.code(), Some(64));
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert!(told.contains("--health-listen"), "{told}");
+}

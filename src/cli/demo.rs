@@ -9,7 +9,7 @@ use std::{
     net::SocketAddr,
 };
 
-use super::{Exit, Threads, complain, log_lines, run_on, serve::leave_on_signals};
+use super::{Exit, Threads, complain, log_lines, run_on, serve::leave_on_signals, socket_address};
 use crate::{
     clock::Clock,
     config::{Address, Flag, Sources, load},
@@ -29,19 +29,19 @@ const ROUTES: &str = "create_session,verify,process,debit";
 #[derive(Debug, clap::Args)]
 pub(crate) struct DemoArgs {
     /// Proxy listener
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8646")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8646", value_parser = socket_address)]
     listen: SocketAddr,
     /// Health listener
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9646")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9646", value_parser = socket_address)]
     health_listen: SocketAddr,
     /// Admin listener, with the status page; port 0 lets the system choose
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0", value_parser = socket_address)]
     admin_listen: SocketAddr,
     /// Emulated Ingo
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8647")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8647", value_parser = socket_address)]
     emulator_listen: SocketAddr,
     /// Control endpoint of the emulated Ingo: faults and the ledger
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9647")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9647", value_parser = socket_address)]
     control_listen: SocketAddr,
 }
 
@@ -84,8 +84,9 @@ async fn demonstrate(args: &DemoArgs) -> Result<(), Exit> {
         .await
         .map_err(refused)?;
     let loaded = load(&sources(args, emulator.addresses().gateway)).map_err(|error| {
+        // All of it comes from flags and from here.
         complain(&error);
-        Exit::Internal
+        Exit::Usage
     })?;
     let rotation = Rotation::fixed(&loaded.config.credentials, &secret);
     let server = Server::bind_as(loaded, Some(rotation), Clock::system()).map_err(refused)?;

@@ -6,11 +6,12 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Exit, Threads, complain, log_lines, run_on};
+use super::{Exit, Threads, complain, log_lines, run_on, socket_address};
 use crate::{
-    config::{Address, LogFormat, SecretSource},
+    config::{Address, LogFormat, SecretSource, listener_address},
     credentials::read_secret,
     emulator::{Builder, Emulator, Fault, StartError},
+    ingo::contract::{Profile, origin},
     signing::is_username,
 };
 
@@ -18,7 +19,7 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub(crate) struct EmulatorArgs {
     /// Where Ingo's gateway is emulated: IP:PORT
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8647")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8647", value_parser = socket_address)]
     listen: SocketAddr,
     /// Username whose signatures are accepted
     #[arg(long, value_name = "U", value_parser = username)]
@@ -33,14 +34,17 @@ pub(crate) struct EmulatorArgs {
     #[arg(long, value_name = "SPEC", value_parser = fault)]
     fault: Vec<Fault>,
     /// Origin (scheme and host) that host_uri may name; can be given several times [default: any]
-    #[arg(long, value_name = "ORIGIN")]
+    #[arg(long, value_name = "ORIGIN", value_parser = host_uri)]
     allow_host_uri: Vec<String>,
     /// HTTP status of a refused signature: 401, or 403 as older versions of Kong
     #[arg(long, value_name = "STATUS", default_value_t = 401, value_parser = refusal_status)]
     refusal_status: u16,
     /// HTTP status of bodies that report an error; Ingo's is undocumented
-    #[arg(long, value_name = "STATUS", default_value_t = 400, value_parser = clap::value_parser!(u16).range(200..=599))]
+    #[arg(long, value_name = "STATUS", default_value_t = 400, value_parser = error_status)]
     error_status: u16,
+    /// Which of Ingo's documents the fields of Create Session are checked by: newer or older
+    #[arg(long, value_name = "PROFILE", default_value = "newer", value_parser = profile)]
+    validation_profile: Profile,
     /// json or pretty [default: pretty on a terminal, json otherwise]
     #[arg(long, value_name = "FORMAT", value_parser = log_format)]
     log_format: Option<LogFormat>,
@@ -68,7 +72,8 @@ pub(super) fn run(args: EmulatorArgs) -> Exit {
     let mut builder = Emulator::builder(&args.username, secret)
         .listen(args.listen)
         .refusal_status(args.refusal_status)
-        .error_status(args.error_status);
+        .error_status(args.error_status)
+        .profile(args.validation_profile);
     if let ControlListen::At(address) = args.control_listen {
         builder = builder.control(address);
     }
@@ -124,30 +129,29 @@ fn fault(text: &str) -> Result<Fault, String> {
         .map_err(|error: crate::emulator::FaultError| error.to_string())
 }
 
-fn control(text: &str) -> Result<ControlListen, &'static str> {
-    /// Only the user who started it can connect.
-    const SOCKET_MODE: u32 = 0o600;
-    if text == "off" {
-        return Ok(ControlListen::Off);
-    }
-    if let Some(path) = text.strip_prefix("unix:") {
-        let path = PathBuf::from(path);
-        return if path.is_absolute() {
-            let mode = SOCKET_MODE;
-            Ok(ControlListen::At(Address::Unix { path, mode }))
-        } else {
-            Err("after unix: comes an absolute path")
-        };
-    }
-    match text.parse::<SocketAddr>() {
-        Ok(address) if address.ip().to_canonical().is_loopback() => {
-            Ok(ControlListen::At(Address::Tcp(address)))
-        }
-        Ok(_) => Err(
-            "whoever reaches the control endpoint can arm faults: it must be on loopback or a Unix socket",
+fn control(text: &str) -> Result<ControlListen, String> {
+    match listener_address(text)? {
+        None => Ok(ControlListen::Off),
+        Some(address @ Address::Tcp(_)) if !address.is_loopback_ip() => Err(
+            "whoever reaches the control endpoint can arm faults: it must be on loopback or a Unix socket"
+                .to_owned(),
         ),
-        Err(_) => Err("write IP:PORT such as 127.0.0.1:9647, unix:/path, or off"),
+        Some(address) => Ok(ControlListen::At(address)),
     }
+}
+
+fn host_uri(text: &str) -> Result<String, &'static str> {
+    let well = origin(text).is_some();
+    well.then(|| text.to_owned())
+        .ok_or("write a scheme and a host, such as https://www.example.com")
+}
+
+/// Of those that an answer may have, the ones with which no body may come (RFC 9110 §6.4.1, §15.3.6) report nothing.
+fn error_status(text: &str) -> Result<u16, &'static str> {
+    let status = text.parse().ok();
+    status
+        .filter(|status| matches!(status, 200..=599) && !matches!(status, 204 | 205 | 304))
+        .ok_or("write a status with which a body comes, from 200 to 599")
 }
 
 fn refusal_status(text: &str) -> Result<u16, &'static str> {
@@ -156,6 +160,10 @@ fn refusal_status(text: &str) -> Result<u16, &'static str> {
         "403" => Ok(403),
         _ => Err("Kong refuses with 401, older versions with 403"),
     }
+}
+
+fn profile(text: &str) -> Result<Profile, &'static str> {
+    Profile::from_name(text).ok_or("write newer or older: which of Ingo's documents is gone by")
 }
 
 fn log_format(text: &str) -> Result<LogFormat, &'static str> {

@@ -19,6 +19,7 @@ use std::{
     ffi::OsString,
     fmt,
     io::{self, Write as _},
+    net::SocketAddr,
     panic,
     process::ExitCode,
     time::SystemTime,
@@ -223,6 +224,12 @@ fn log_lines(format: Option<LogFormat>, level: &'static str) -> Result<Logging, 
         );
     }
     Ok(logging)
+}
+
+/// Reads an address that can be nothing but IP:PORT.
+fn socket_address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse()
+        .map_err(|_| "write IP:PORT such as 127.0.0.1:0, where the IP is no name and port 0 lets the system choose")
 }
 
 /// Tells a person what is wrong.

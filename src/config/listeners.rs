@@ -15,6 +15,21 @@ enum Place {
     Unix(PathBuf),
 }
 
+/// Who may connect to a Unix socket that a flag names: only the user who started the program.
+const SOCKET_MODE: u32 = 0o600;
+
+/// Reads an address that a command takes from a flag alone; `None` for `off`.
+pub fn listener_address(text: &str) -> Result<Option<Address>, Expected> {
+    Ok(match place(text)? {
+        Place::Off => None,
+        Place::Tcp(address) => Some(Address::Tcp(address)),
+        Place::Unix(path) => Some(Address::Unix {
+            path,
+            mode: SOCKET_MODE,
+        }),
+    })
+}
+
 /// Reads the section `listeners`.
 pub(super) fn read(reader: &mut Reader<'_>, warnings: &mut Vec<String>) -> Option<Listeners> {
     let proxy = listener(reader, "proxy");

@@ -34,6 +34,7 @@ mod yaml;
 
 pub use effective::{Effective, Entry, is_read_at_start};
 pub use json_schema::json_schema;
+pub use listeners::listener_address;
 pub use load::{Flag, Loaded, Sources, load, load_with, process_environment, read_file};
 pub use mistake::{LoadError, Mistake};
 pub use no_proxy::Bypass;

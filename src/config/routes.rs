@@ -133,10 +133,10 @@ fn validation(reader: &mut Reader<'_>, route: Route) -> Option<Option<Validation
         "enforce" => Ok(Some(true)),
         _ => Err("must be off, warn or enforce".to_owned()),
     });
-    let profile = reader.required(&route_key(route, "validation_profile"), |text| match text {
-        "newer" => Ok(Profile::Newer),
-        "older" => Ok(Profile::Older),
-        _ => Err("must be newer or older: which of Ingo's documents is gone by".to_owned()),
+    let profile = reader.required(&route_key(route, "validation_profile"), |text| {
+        Profile::from_name(text).ok_or_else(|| {
+            "must be newer or older: which of Ingo's documents is gone by".to_owned()
+        })
     });
     let in_ingos_form =
         reader.required(&route_key(route, "validation_answer"), |text| match text {

@@ -5,7 +5,7 @@
 
 use std::{fmt, str::FromStr};
 
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use super::kind::FaultKind;
@@ -56,8 +56,7 @@ impl fmt::Display for FaultError {
 
 impl std::error::Error for FaultError {}
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+/// What is written, each of its own type, before it is looked at together.
 struct Raw {
     fault: String,
     next: Option<u64>,
@@ -71,6 +70,8 @@ struct Raw {
     retry_after: Option<u32>,
     processed: Option<bool>,
 }
+
+const NO_FAULT: &str = r#"a fault is a JSON object, such as {"fault":"reset_after_body","next":3}"#;
 
 /// An hour: longer than any time-out under test.
 const MAX_MILLISECONDS: u64 = 3_600_000;
@@ -114,8 +115,7 @@ impl Fault {
     /// # Errors
     /// [`FaultError`], which says what to write instead.
     pub fn from_json(json: Value) -> Result<Self, FaultError> {
-        let raw: Raw =
-            serde_json::from_value(json).map_err(|error| FaultError(error.to_string()))?;
+        let raw = Raw::read(json)?;
         let kind = FaultKind::ALL
             .iter()
             .copied()
@@ -132,6 +132,9 @@ impl Fault {
         if let Some(path) = &raw.path {
             if !path.starts_with('/') {
                 return Err(FaultError("a path begins with /".to_owned()));
+            }
+            if path.contains('?') {
+                return Err(FaultError("a path has no query".to_owned()));
             }
             if kind == FaultKind::ResetBeforeReading {
                 return Err(FaultError(format!(
@@ -206,7 +209,45 @@ impl Fault {
     }
 }
 
+/// Takes a parameter out of what is written; null is none.
+fn take<T: DeserializeOwned>(
+    written: &mut Map<String, Value>,
+    name: &str,
+    what: &str,
+) -> Result<Option<T>, FaultError> {
+    let value = written.remove(name).unwrap_or_default();
+    serde_json::from_value(value).map_err(|_| FaultError(format!("{name} must be {what}")))
+}
+
 impl Raw {
+    fn read(json: Value) -> Result<Self, FaultError> {
+        const COUNT: &str = "a whole number, not negative";
+        let Value::Object(mut written) = json else {
+            return Err(FaultError(NO_FAULT.to_owned()));
+        };
+        let written = &mut written;
+        let raw = Self {
+            fault: take(written, "fault", "a name")?
+                .ok_or_else(|| FaultError(NO_FAULT.to_owned()))?,
+            next: take(written, "next", COUNT)?,
+            share: take(written, "share", "a number")?,
+            until: take(written, "until", "`cleared`")?,
+            seed: take(written, "seed", COUNT)?,
+            path: take(written, "path", "text")?,
+            milliseconds: take(written, "milliseconds", COUNT)?,
+            seconds: take(written, "seconds", "a whole number")?,
+            bytes: take(written, "bytes", COUNT)?,
+            retry_after: take(written, "retry_after", COUNT)?,
+            processed: take(written, "processed", "true or false")?,
+        };
+        match written.keys().next() {
+            None => Ok(raw),
+            Some(name) => Err(FaultError(format!(
+                "there is no parameter {name}; there are next, share, until, seed, path, milliseconds, seconds, bytes, retry_after, processed"
+            ))),
+        }
+    }
+
     fn extent(&self) -> Result<Extent, FaultError> {
         let error = |what: &str| Err(FaultError(what.to_owned()));
         if self.seed.is_some() && self.share.is_none() {
@@ -221,7 +262,7 @@ impl Raw {
             }
             (None, Some(_), None) => error("share must be more than 0 and at most 1"),
             (None, None, Some("cleared")) => Ok(Extent::UntilCleared),
-            (None, None, Some(_)) => error("until can only be `cleared`"),
+            (None, None, Some(_)) => error("until must be `cleared`"),
             _ => error("only one of next, share and until can be said"),
         }
     }
@@ -344,6 +385,7 @@ mod tests {
             "delay,until=tomorrow",
             "delay,seed=1",
             "delay,path=gateway",
+            "delay,path=/gateway/verify?a=b",
             "delay,milliseconds=3600001",
             "delay,bytes=1",
             "delay,retry_after=1",
@@ -356,6 +398,50 @@ mod tests {
         ] {
             assert!(parsed(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_by_name_and_in_plain_words() {
+        let told = |json| Fault::from_json(json).map_err(|error| error.to_string());
+        for (json, message) in [
+            (
+                json!([]),
+                r#"a fault is a JSON object, such as {"fault":"reset_after_body","next":3}"#,
+            ),
+            (
+                json!({"next": 3}),
+                r#"a fault is a JSON object, such as {"fault":"reset_after_body","next":3}"#,
+            ),
+            (json!({"fault": 1}), "fault must be a name"),
+            (
+                json!({"fault": "delay", "milliseconds": "5"}),
+                "milliseconds must be a whole number, not negative",
+            ),
+            (
+                json!({"fault": "delay", "milliseconds": -1}),
+                "milliseconds must be a whole number, not negative",
+            ),
+            (
+                json!({"fault": "skewed_date", "seconds": 0.5}),
+                "seconds must be a whole number",
+            ),
+            (
+                json!({"fault": "status_503", "processed": "yes"}),
+                "processed must be true or false",
+            ),
+            (
+                json!({"fault": "delay", "until": 1}),
+                "until must be `cleared`",
+            ),
+            (
+                json!({"fault": "delay", "nxt": 3}),
+                "there is no parameter nxt; there are next, share, until, seed, path, milliseconds, seconds, bytes, retry_after, processed",
+            ),
+        ] {
+            assert_eq!(told(json), Err(message.to_owned()));
+        }
+        let none = json!({"fault": "delay", "next": 2, "share": null});
+        assert_eq!(told(none).map(|fault| fault.extent), Ok(Extent::Next(2)));
     }
 
     #[test]

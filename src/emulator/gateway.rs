@@ -12,12 +12,16 @@ use uuid::Uuid;
 use super::{
     answer::{Answer, Messages, Time},
     calls::{self, Calls},
+    fields,
     kong::{Kong, Refusal},
     sessions::{self, Begun, SessionEnd, SessionState, Sessions, Visit},
     wire::Head,
 };
 use crate::{
-    ingo::{Route, contract::origin},
+    ingo::{
+        Members, Route,
+        contract::{Profile, origin},
+    },
     signing::verify::{Captured, Finding},
 };
 
@@ -35,6 +39,8 @@ pub(super) struct Settings {
     pub(super) error_status: u16,
     /// The origins that `host_uri` may name; `None` for any.
     pub(super) allowed_hosts: Option<Vec<String>>,
+    /// By which of Ingo's documents fields are checked.
+    pub(super) profile: Profile,
     /// The participant in the message of 13723.
     pub(super) participant_id: String,
 }
@@ -136,7 +142,7 @@ impl Gateway {
             return Work::Answered(answer);
         }
         match (route, object(&judged.body)) {
-            (Route::CreateSession, body) => self.begin_session(head, body, began, now),
+            (Route::CreateSession, body) => self.begin_session(judged, body, began, now),
             (_, None) => {
                 let why = "the body is not a JSON object";
                 Work::Answered(calls::unusable(
@@ -175,12 +181,13 @@ impl Gateway {
 
     fn begin_session(
         &self,
-        head: &Head,
+        judged: &Judged,
         body: Option<Map<String, Value>>,
         began: Instant,
         now: SystemTime,
     ) -> Work {
-        let keys: Vec<_> = head
+        let keys: Vec<_> = judged
+            .head
             .values("idempotency-key")
             .map(|key| String::from_utf8_lossy(key).into_owned())
             .collect();
@@ -196,10 +203,14 @@ impl Gateway {
             let data = json!({"idempotency_key": [message]});
             return Work::Answered(self.invalid_fields(&data, began.elapsed()));
         }
-        // A body that is no object has no field.
+        // One that is no object has nothing to look at, and is refused for that below.
         let body = body.unwrap_or_default();
         if let Some(refused) = self.refuse_host(&body, began.elapsed()) {
             return Work::Answered(refused);
+        }
+        let findings = fields::check(&judged.body, self.settings.profile);
+        if !findings.is_empty() {
+            return Work::Answered(self.invalid_fields(&json!(findings), began.elapsed()));
         }
         match self.sessions.lock().begin(key.as_deref(), &body, now) {
             Begun::Accepted(ticket) => Work::Session(ticket, began),
@@ -209,9 +220,6 @@ impl Gateway {
                 &Value::Null,
                 Time::Number(began.elapsed()),
             )),
-            Begun::Invalid(findings) => {
-                Work::Answered(self.invalid_fields(&Value::Object(findings), began.elapsed()))
-            }
             Begun::OtherParameters => {
                 // The documented message (protocol.md §3). Which of the two messages it is, is not documented.
                 let developer = format!(
@@ -338,9 +346,74 @@ fn session_and_token(head: &Head) -> Option<(Uuid, Uuid)> {
     Some((session.parse().ok()?, token.parse().ok()?))
 }
 
+/// The members of a body; of those of one name the last. What no [`Value`] holds, such as 1e999, a lone surrogate or 200 levels, is JSON
+/// all the same, and stands there as it is written.
 fn object(body: &[u8]) -> Option<Map<String, Value>> {
-    match serde_json::from_slice(body).ok()? {
-        Value::Object(members) => Some(members),
-        _ => None,
+    let members = Members::of_json(body, |_| true).ok()?;
+    members.are_of_an_object.then(|| {
+        let held = |(name, json): (&[u8], &str)| {
+            let value = serde_json::from_str(json).unwrap_or_else(|_| json.into());
+            (String::from_utf8_lossy(name).into_owned(), value)
+        };
+        members.iter().map(held).collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    /// What is refused of the body of a Create Session whose signature was judged to be well.
+    fn refused(body: &str, profile: Profile) -> Vec<String> {
+        let settings = Settings {
+            refusal_status: 401,
+            error_status: 400,
+            allowed_hosts: None,
+            profile,
+            participant_id: String::new(),
+        };
+        let gateway = Gateway::new(Kong::accepting([]), settings, String::new(), 1);
+        let judged = Judged {
+            refusal: None,
+            findings: Vec::new(),
+            head: Head {
+                method: "POST".to_owned(),
+                target: b"/api/v1/sessions/point-in-time/plugin".to_vec(),
+                version: "HTTP/1.1".to_owned(),
+                headers: Vec::new(),
+            },
+            body: body.as_bytes().to_vec(),
+        };
+        let answer = gateway.finish(gateway.begin(&judged, UNIX_EPOCH), UNIX_EPOCH);
+        let told: Value = serde_json::from_slice(&answer.body).expect("JSON");
+        match answer.ingo_status {
+            Some(13400) => told["data"]
+                .as_object()
+                .expect("fields")
+                .keys()
+                .cloned()
+                .collect(),
+            status => {
+                assert_eq!(status, Some(100), "{body}");
+                Vec::new()
+            }
+        }
+    }
+
+    #[test]
+    fn what_validation_finds_is_what_is_refused_by_either_document() {
+        for (body, newer, besides) in crate::ingo::bodies::table() {
+            let older = [&*newer, &*besides].concat();
+            for (profile, found) in [(Profile::Newer, newer), (Profile::Older, older)] {
+                let mut named: Vec<&str> = found
+                    .iter()
+                    .filter_map(|found| Some(found.split_once(' ')?.0))
+                    .collect();
+                named.sort_unstable();
+                assert_eq!(refused(&body, profile), named, "{profile:?}: {body}");
+            }
+        }
     }
 }

@@ -1,8 +1,7 @@
 //! Create Session and what becomes of a session (protocol.md §3): idempotency keys, authorized URLs, states.
 //!
 //! A request is begun and finished in two steps, so that a repeat can come while the first is still being processed.
-//! Failures are not kept: nothing is remembered before the parameters are known to be well. Of a body only the two
-//! participant ids and a fingerprint are.
+//! Failures are not kept: what comes here is well. Of a body only the two participant ids and a fingerprint are.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,11 +9,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::{
-    fields::{self, Findings},
-    fingerprint::Fingerprint,
-    store::Bounded,
-};
+use super::{fingerprint::Fingerprint, store::Bounded};
 use crate::signing::imf_fixdate;
 
 /// How long an `Idempotency-Key` is active (protocol.md §3, "Idempotency").
@@ -118,8 +113,6 @@ pub(super) enum Begun {
     Pending,
     /// Its key was used with other parameters: 13723.
     OtherParameters,
-    /// 13400.
-    Invalid(Findings),
 }
 
 /// A request that is being processed.
@@ -166,17 +159,13 @@ impl Sessions {
         }
     }
 
-    /// Checks a request and claims its key.
+    /// Claims the key of a request whose parameters are well.
     pub(super) fn begin(
         &mut self,
         key: Option<&str>,
         body: &Map<String, Value>,
         now: SystemTime,
     ) -> Begun {
-        let findings = fields::check(body);
-        if !findings.is_empty() {
-            return Begun::Invalid(findings);
-        }
         let parameters = Fingerprint::of(&Value::Object(body.clone()));
         let mut known = None;
         if let Some(key) = key {
@@ -438,14 +427,6 @@ mod tests {
         let first = sessions.finish(ticket, ORIGIN, at(2));
         let repeat = created(&mut sessions, Some("k"), "a", at(3));
         assert_eq!(id(&first), id(&repeat));
-    }
-
-    #[test]
-    fn failures_are_not_kept() {
-        let mut sessions = Sessions::new(10);
-        let failed = sessions.begin(Some("k"), &Map::new(), at(0));
-        assert!(matches!(failed, Begun::Invalid(_)));
-        assert!(!created(&mut sessions, Some("k"), "a", at(1)).repeated);
     }
 
     #[test]

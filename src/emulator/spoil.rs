@@ -60,7 +60,14 @@ pub(super) fn instead(fault: &Fault) -> Option<Answer> {
 
 /// Ingo's answer, made worse.
 pub(super) fn spoilt(mut answer: Answer, fault: &Fault) -> Answer {
+    let succeeded = matches!(answer.ingo_status, Some(100 | 101));
     match fault.kind {
+        // What these say is a success: a refusal stays one.
+        FaultKind::GarbageJson
+        | FaultKind::Xml
+        | FaultKind::OversizedAnswer
+        | FaultKind::BodyStatus102
+            if !succeeded => {}
         FaultKind::TruncatedJson => {
             answer.body.truncate(answer.body.len() / 2);
             answer.ingo_status = None;

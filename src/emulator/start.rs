@@ -30,6 +30,7 @@ use crate::{
     clock::Clock,
     config::Address,
     exchange::{hosts::Hosts, refused_connection},
+    ingo::contract::Profile,
     listener::{BindError, BoundAddress, ConnectionLimits, Listening, bind, bind_tcp},
     secret::Secret,
 };
@@ -157,6 +158,12 @@ impl Builder {
         self
     }
 
+    /// By which of Ingo's documents the fields of Create Session are checked; by default the newer (protocol.md §3).
+    pub fn profile(mut self, profile: Profile) -> Self {
+        self.settings.profile = profile;
+        self
+    }
+
     /// The participant in the message of 13723.
     pub fn participant_id(mut self, id: &str) -> Self {
         id.clone_into(&mut self.settings.participant_id);
@@ -257,6 +264,7 @@ impl Emulator {
                 refusal_status: 401,
                 error_status: 400,
                 allowed_hosts: None,
+                profile: Profile::default(),
                 participant_id: "12345".to_owned(),
             },
             listen: (Ipv4Addr::LOCALHOST, 0).into(),

@@ -18,6 +18,17 @@ pub enum Profile {
     Older,
 }
 
+impl Profile {
+    /// By its name in the configuration.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "newer" => Some(Self::Newer),
+            "older" => Some(Self::Older),
+            _ => None,
+        }
+    }
+}
+
 words! {
     /// What a field breaks. The names are label values of `validation_findings_total`.
     Rule {

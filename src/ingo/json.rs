@@ -4,6 +4,8 @@
 //! Values are kept as they are written. So a number that no type holds and a lone surrogate, which are grammatical (RFC 8259 §8.2),
 //! end no reading and hide nothing that stands behind them.
 
+#[cfg(test)]
+mod properties;
 mod skim;
 
 use std::{borrow::Cow, fmt};
@@ -77,9 +79,21 @@ pub fn check_json(body: &[u8]) -> Result<(), NotJson> {
         Err(error) if error.is_eof() => not(body.len(), Reason::Truncated),
         Err(error) => {
             let stopped = offset(body, error.line(), error.column());
+            if stopped + 1 == body.len() && ends_in_a_number_cut_short(text) {
+                return not(body.len(), Reason::Truncated);
+            }
             not(culprit(body, stopped, &error.to_string()), Reason::Syntax)
         }
     }
+}
+
+/// Whether one more digit would make a number of what `text` ends with and is none: a sign, a point or the like. The parser says of it
+/// that it is wrong, not that it ends.
+fn ends_in_a_number_cut_short(text: &str) -> bool {
+    let of_number = |c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.' | 'e' | 'E');
+    let number = &text[text.trim_end_matches(of_number).len()..];
+    let is_number = |text: &str| serde_json::from_str::<IgnoredAny>(text).is_ok();
+    !number.is_empty() && !is_number(number) && is_number(&format!("{number}0"))
 }
 
 /// The byte that is wrong where the parser, for the reason that `told` gives, stopped at another: within a string it stops
@@ -123,7 +137,7 @@ fn offset(body: &[u8], line: usize, column: usize) -> usize {
 #[derive(Debug, Default)]
 pub struct Members<'a> {
     /// Whether there is an object that they are of.
-    pub(super) are_of_an_object: bool,
+    pub(crate) are_of_an_object: bool,
     found: Vec<(Cow<'a, [u8]>, &'a str)>,
 }
 
@@ -186,7 +200,14 @@ impl<'a> Members<'a> {
         if body.trim_ascii_start().starts_with(b"{") {
             self.are_of_an_object = true;
             let found = &mut self.found;
-            json.deserialize_map(Walk { found, wanted })
+            let walked = json.deserialize_map(Walk { found, wanted });
+            self.found.pop_if(|(_, value)| {
+                // Where a body is cut short, it may have had more digits: 110 of a 1100 is a success that was none.
+                let value = value.as_bytes();
+                value.last().is_some_and(u8::is_ascii_digit)
+                    && value.as_ptr_range().end == body.as_ptr_range().end
+            });
+            walked
         } else {
             IgnoredAny::deserialize(json).map(|IgnoredAny| ())
         }
@@ -270,6 +291,13 @@ mod tests {
         assert_eq!(refused(b"\xef\xbb\xbf{}"), (0, Reason::ByteOrderMark));
         assert_eq!(refused(b"{\"a\":\"\xff\"}"), (6, Reason::NotUtf8));
         assert_eq!(refused(b"{\"a\":"), (5, Reason::Truncated));
+        for cut in ["[-", "[1.", "[-0e", "[1.5E+", "{\"a\":"] {
+            assert_eq!(refused(cut.as_bytes()), (cut.len(), Reason::Truncated));
+        }
+        assert_eq!(refused(b"[x, -"), (1, Reason::Syntax));
+        for wrong in ["[--", "[01", "[1.e", "[-e", "[1e+-"] {
+            assert_eq!(refused(wrong.as_bytes()), (wrong.len() - 1, Reason::Syntax));
+        }
         assert_eq!(refused(b"{\"a\":tru}"), (8, Reason::Syntax));
         assert_eq!(refused(b"{}{}"), (2, Reason::Syntax));
         assert_eq!(refused(b"{\n  \"a\": 1,\n  b: 2}"), (14, Reason::Syntax));
@@ -325,6 +353,22 @@ mod tests {
         let found: Vec<_> = members.iter().collect();
         let expected: [(&[u8], _); 3] = [(b"a", "1e999"), (b"a", r#""\ud800""#), (b"c", "[1]")];
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_number_that_is_cut_short_is_none() {
+        for (body, found) in [
+            (r#"{"a":"x","status":1"#, &["\"x\""][..]),
+            (r#"{"a":"x","status":10.5"#, &["\"x\""]),
+            (r#"{"a":1,"b":[1"#, &["1"]),
+            (r#"{"a":1 "#, &["1"]),
+            (r#"{"a":"1""#, &["\"1\""]),
+            (r#"{"a":1}"#, &["1"]),
+        ] {
+            let members = Members::as_far_as_it_is_json(body.as_bytes(), |_| true);
+            let values: Vec<_> = members.iter().map(|(_, json)| json).collect();
+            assert_eq!(values, found, "{body}");
+        }
     }
 
     #[test]

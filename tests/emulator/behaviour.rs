@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use ingo_signing_proxy::emulator::{Emulator, Entry, SessionEnd, SessionState};
+use ingo_signing_proxy::{
+    emulator::{Emulator, Entry, SessionEnd, SessionState},
+    ingo::contract::Profile,
+};
 use serde_json::{Value, json};
 
 use crate::client::{
@@ -106,7 +109,49 @@ async fn fields_are_refused_with_13400_and_the_key_can_be_used_again() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_no_object_lacks_its_fields() {
+async fn by_the_older_document_the_recipients_name_and_address_are_required() {
+    let older = builder().profile(Profile::Older).start().await;
+    let older = older.expect("a free port");
+    let answer = call(&older, &create_session(None, SESSION)).await.json();
+    assert_eq!(answer["status"], 13400);
+    assert_eq!(
+        answer["data"],
+        json!({
+            "recipient_information.address_line1": ["The AddressLine1 field is required."],
+            "recipient_information.city": ["The City field is required."],
+            "recipient_information.last_name": ["The LastName field is required."],
+            "recipient_information.state": ["The State field is required."],
+            "recipient_information.zip_code": ["The ZipCode field is required."],
+        })
+    );
+}
+
+#[tokio::test]
+async fn what_no_type_holds_is_json_and_hides_no_field() {
+    let emulator = started().await;
+    let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+    for odd in ["1e999", r#""\ud800""#, &deep] {
+        let body = SESSION.replacen('{', &format!("{{\"tomorrow\":{odd},"), 1);
+        let key = odd.len().to_string();
+        for status in [100, 101] {
+            let answer = call(&emulator, &create_session(Some(&key), &body)).await;
+            assert_eq!(answer.json()["status"], status, "{body}");
+        }
+        let other = body.replace("Alex", "Sam");
+        let answer = call(&emulator, &create_session(Some(&key), &other)).await;
+        assert_eq!(answer.json()["status"], 13723, "{body}");
+        let payment = format!("{{\"participant_unique_id1\":\"{key}\",\"tomorrow\":{odd}}}");
+        let payment = Request::signed("/gateway/process", payment.as_bytes());
+        assert_eq!(
+            call(&emulator, &payment).await.json()["status"],
+            100,
+            "{odd}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_no_object_is_refused() {
     let emulator = started().await;
     for body in ["", "[]", "{", "null", "\"text\""] {
         let answer = call(&emulator, &create_session(None, body)).await.json();

@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::client::{Client, Request, SECRET, USERNAME};
+use crate::client::{Client, Request, SECRET, SESSION, SESSIONS, USERNAME};
 
 struct Running {
     child: Child,
@@ -139,6 +139,17 @@ async fn it_prints_where_it_listens_logs_each_request_and_ends_on_signals() {
     }
 }
 
+#[tokio::test]
+async fn it_goes_by_the_older_document_where_it_is_told_to() {
+    let older = ["--control-listen", "off", "--validation-profile", "older"];
+    let mut running = Running::start(&older);
+    let gateway = running.address("emulator");
+    let request = Request::signed_at(SESSIONS, SESSION.as_bytes(), SystemTime::now());
+    let mut client = Client::connect(gateway).await;
+    let answer = client.call(&request).await.expect("an answer");
+    assert_eq!(answer.json()["status"], 13400);
+}
+
 #[test]
 fn wrong_usage_is_64_a_missing_secret_78_and_a_taken_port_71() {
     let (_directory, secret) = secret_file();
@@ -161,6 +172,7 @@ fn wrong_usage_is_64_a_missing_secret_78_and_a_taken_port_71() {
         (with(&["--control-listen", "0.0.0.0:0"]), 64),
         (with(&["--refusal-status", "500"]), 64),
         (with(&["--log-format", "xml"]), 64),
+        (with(&["--validation-profile", "newest"]), 64),
         (vec!["--username", "two words", "--secret-file", secret], 64),
         (
             vec!["--username", "u", "--secret-file", "/nonexistent/secret"],
@@ -182,5 +194,43 @@ fn wrong_usage_is_64_a_missing_secret_78_and_a_taken_port_71() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(status), "{arguments:?}: {said}");
         assert!(!said.contains("made up"), "{said}");
+    }
+}
+
+#[test]
+fn a_wrong_value_is_told_what_to_write() {
+    let (_directory, secret) = secret_file();
+    let secret = secret.to_str().expect("UTF-8");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = taken.local_addr().expect("bound").to_string();
+    let long = format!("unix:/{}", "x".repeat(200));
+    for (flag, wrong, told) in [
+        ("--listen", "localhost:8647", "write IP:PORT such as"),
+        ("--listen", "unix:/run/ingo.sock", "write IP:PORT such as"),
+        ("--control-listen", "localhost:1", "must be IP:PORT such as"),
+        ("--control-listen", "unix:relative", "an absolute path"),
+        ("--control-listen", &long, "of at most 96 bytes"),
+        // Its answers could not be told from the next: RFC 9110 §6.4.1 lets no body follow these.
+        ("--error-status", "204", "a status with which a body comes"),
+        ("--error-status", "304", "a status with which a body comes"),
+        ("--error-status", "199", "a status with which a body comes"),
+        // No `host_uri` could ever be it.
+        ("--allow-host-uri", "pay.example", "https://www.example.com"),
+        (
+            "--allow-host-uri",
+            "https://pay.example/path",
+            "https://www.example.com",
+        ),
+    ] {
+        let mut arguments = vec!["--username", "u", "--secret-file", secret, flag, wrong];
+        if flag != "--listen" {
+            // Should it start, it ends.
+            arguments.extend(["--listen", &taken]);
+        }
+        let output = command(&arguments).output();
+        let output = output.expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(64), "{flag} {wrong}: {said}");
+        assert!(said.contains(told), "{flag} {wrong}: {said}");
     }
 }

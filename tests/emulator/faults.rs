@@ -303,6 +303,23 @@ async fn an_answer_can_be_as_large_as_one_likes() {
 }
 
 #[tokio::test]
+async fn no_fault_makes_a_success_of_a_refusal() {
+    for fault in ["garbage_json", "xml", "oversized_answer", "body_status_102"] {
+        let emulator = started().await;
+        let armed = format!("{fault},next=2");
+        emulator.inject(&armed).expect("a fault");
+        let mut unsigned = payment("a");
+        unsigned.headers.pop();
+        let answer = call(&emulator, &unsigned).await;
+        assert_eq!(answer.status, 401, "{fault}");
+        assert_eq!(answer.json()["message"], "Unauthorized", "{fault}");
+        let answer = call(&emulator, &create_session(None, "{}")).await;
+        assert_eq!(answer.json()["status"], 13400, "{fault}");
+        assert_eq!(emulator.ledger()[1].ingo_status, Some(13400), "{fault}");
+    }
+}
+
+#[tokio::test]
 async fn a_date_can_be_ahead_or_behind() {
     for (fault, date) in [
         ("skewed_date", "Fri, 17 Jan 2020 20:59:29 GMT"),

@@ -116,7 +116,7 @@ fn a_connection_that_is_never_made_is_no_work_of_ours() {
 
 #[test]
 fn what_ingo_says_of_itself_is_counted_whatever_it_says_and_passes_untouched() {
-    let bodies: [(&str, &str); 9] = [
+    let bodies: [(&str, &str); 10] = [
         (r#"{"status":100,"time":0.5}"#, "100"),
         (r#"{"status":"101","time":"0.25"}"#, "101"),
         (r#"{"status":13400,"time":-1}"#, "13400"),
@@ -125,7 +125,9 @@ fn what_ingo_says_of_itself_is_counted_whatever_it_says_and_passes_untouched() {
         (r#"{"time":1e400}"#, "none"),
         ("<response><status>100</status></response>", "none"),
         ("", "none"),
-        ("{\"status\":100", "100"),
+        ("{\"status\":100,\"da", "100"),
+        // 110 is a success, and the beginning of 1100, which is none.
+        ("{\"status\":110", "none"),
     ];
     let upstream = Upstream::scripted(move |request| {
         let index: usize = request.participant().parse().unwrap();
@@ -142,7 +144,7 @@ fn what_ingo_says_of_itself_is_counted_whatever_it_says_and_passes_untouched() {
         ("101", 1.0),
         ("13400", 1.0),
         ("other", 2.0),
-        ("none", 3.0),
+        ("none", 4.0),
     ] {
         let counted = metrics.sum(
             "ingo_proxy_ingo_responses_total",
