@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
     process::{Child, ChildStdout, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -134,6 +135,47 @@ fn every_printed_line_works_as_pasted_and_ctrl_c_ends_it_cleanly() {
         std::thread::yield_now();
     };
     assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn a_second_ctrl_c_ends_it_without_waiting_for_what_runs() {
+    let mut demo = Demo::start();
+    let address = demo
+        .printed
+        .lines()
+        .find_map(|l| l.strip_prefix("the proxy           http://"))
+        .and_then(|rest| rest.split_whitespace().next())
+        .unwrap();
+    let mut caller = TcpStream::connect(address).unwrap();
+    // It has begun, and its body never comes: it would be waited for until its deadline.
+    let head = format!(
+        "POST /api/v1/sessions/point-in-time/plugin HTTP/1.1\r\nHost: {address}\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"
+    );
+    caller.write_all(head.as_bytes()).unwrap();
+    let mut interim = [0; 12];
+    caller.read_exact(&mut interim).unwrap();
+    assert_eq!(&interim, b"HTTP/1.1 100");
+
+    let pid = demo.child.id().to_string();
+    let interrupt = || {
+        let sent = Command::new("kill").args(["-INT", &pid]).status().unwrap();
+        assert!(sent.success());
+    };
+    let began = Instant::now();
+    interrupt();
+    let mut told = String::new();
+    demo.stdout.read_line(&mut told).unwrap();
+    demo.stdout.read_line(&mut told).unwrap();
+    assert_eq!(told, "\nwaiting for 1 exchange; Ctrl-C again ends it now\n");
+    interrupt();
+    let mut rest = String::new();
+    demo.stdout.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "\nstopped after 0 requests to the emulated Ingo\n");
+    assert_eq!(demo.child.wait().unwrap().code(), Some(0));
+    assert!(
+        began.elapsed() < Duration::from_secs(8),
+        "it was waited for"
+    );
 }
 
 #[test]

@@ -6,8 +6,12 @@
 use std::{
     fmt::{self, Display},
     io::Write as _,
+    mem,
     net::SocketAddr,
+    sync::Arc,
 };
+
+use tokio::sync::Notify;
 
 use super::{Exit, Threads, complain, log_lines, run_on, serve::leave_on_signals, socket_address};
 use crate::{
@@ -15,7 +19,7 @@ use crate::{
     config::{Address, Flag, Sources, load},
     credentials::Rotation,
     emulator::Emulator,
-    lifecycle::Lifecycle,
+    lifecycle::Stage,
     secret::Secret,
     server::Server,
 };
@@ -90,8 +94,9 @@ async fn demonstrate(args: &DemoArgs) -> Result<(), Exit> {
     })?;
     let rotation = Rotation::fixed(&loaded.config.credentials, &secret);
     let server = Server::bind_as(loaded, Some(rotation), Clock::system()).map_err(refused)?;
-    let lifecycle: Lifecycle = server.lifecycle();
-    leave_on_signals(lifecycle)?;
+    let lifecycle = server.lifecycle();
+    let again = Arc::new(Notify::new());
+    leave_on_signals(lifecycle.clone(), again.clone())?;
 
     let addresses = server.addresses();
     let shown = Shown {
@@ -109,7 +114,29 @@ async fn demonstrate(args: &DemoArgs) -> Result<(), Exit> {
     // Where standard output is closed, whoever closed it does not read this.
     let mut stdout = std::io::stdout();
     let _printed = write!(stdout, "{shown}").and_then(|()| stdout.flush());
-    server.run().await.map_err(|_told| Exit::Internal)?;
+    // All money here is made up, so nothing is worth a wait that a person does not want.
+    let told_again = async {
+        lifecycle.reached(Stage::Leaving).await;
+        let running = lifecycle.running();
+        if running > 0 {
+            let exchanges = if running == 1 {
+                "exchange"
+            } else {
+                "exchanges"
+            };
+            let _printed = writeln!(
+                std::io::stdout(),
+                "\nwaiting for {running} {exchanges}; Ctrl-C again ends it now"
+            );
+        }
+        again.notified().await;
+    };
+    let mut running = Box::pin(server.run());
+    tokio::select! {
+        ended = &mut running => { ended.map_err(|_told| Exit::Internal)?; }
+        // Not dropped: Pingora takes a dropped watch for an error and says so. The process ends.
+        () = told_again => mem::forget(running),
+    }
     let _printed = writeln!(
         stdout,
         "\nstopped after {} requests to the emulated Ingo",

@@ -77,7 +77,7 @@ fn warn_of_few_files(config: &Config) {
 }
 
 async fn serve(server: Server) -> Exit {
-    if let Err(exit) = leave_on_signals(server.lifecycle()) {
+    if let Err(exit) = leave_on_signals(server.lifecycle(), server.asked()) {
         return exit;
     }
     if let Err(exit) = notify_of_hangups(server.hangup()) {
@@ -103,8 +103,8 @@ fn announce(listener: &str, address: &dyn std::fmt::Display) {
     tracing::info!(listener, %address, "listening");
 }
 
-/// Makes SIGTERM and SIGINT the way out.
-pub(super) fn leave_on_signals(lifecycle: Lifecycle) -> Result<(), Exit> {
+/// Makes SIGTERM and SIGINT the way out. `again` is notified of each that comes where it leaves already.
+pub(super) fn leave_on_signals(lifecycle: Lifecycle, again: Arc<Notify>) -> Result<(), Exit> {
     let signals = (
         signal(SignalKind::terminate()),
         signal(SignalKind::interrupt()),
@@ -114,12 +114,18 @@ pub(super) fn leave_on_signals(lifecycle: Lifecycle) -> Result<(), Exit> {
         return Err(Exit::System);
     };
     tokio::spawn(async move {
-        let name = tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
-        };
-        tracing::info!(signal = name, "told to leave");
-        lifecycle.advance(Stage::Leaving);
+        loop {
+            let name = tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+            };
+            tracing::info!(signal = name, "told to leave");
+            if lifecycle.stage() == Stage::Serving {
+                lifecycle.advance(Stage::Leaving);
+            } else {
+                again.notify_one();
+            }
+        }
     });
     Ok(())
 }

@@ -9,6 +9,6 @@ mod rotation;
 
 pub use self::{
     files::pin,
-    read::{SecretError, read_secret},
+    read::{SecretError, read_secret, read_secret_anew},
     rotation::{Credential, Rotation},
 };

@@ -2,7 +2,7 @@
 //!
 //! What is read stands in memory once and is wiped where it is not kept. Errors say where, never what.
 
-use std::{fmt, io, path::Path};
+use std::{fmt, fs, io, path::Path};
 
 use bytes::Bytes;
 use http::HeaderValue;
@@ -31,6 +31,7 @@ enum Problem {
     TooLarge,
     Growing,
     NotAHeader,
+    NotAFile,
 }
 
 impl fmt::Display for SecretError {
@@ -60,6 +61,10 @@ impl fmt::Display for SecretError {
             Problem::NotAHeader => {
                 write!(f, "{place} holds bytes that cannot stand in a header field")
             }
+            Problem::NotAFile => write!(
+                f,
+                "{place} is no regular file, and it is read again and again; name one"
+            ),
         }
     }
 }
@@ -89,6 +94,23 @@ pub fn read_secret(source: &SecretSource) -> Result<Secret, SecretError> {
         place: place(source),
         problem,
     })
+}
+
+/// As [`read_secret`], of a secret that is read again and again: a pipe gives it once, and whoever opens one to which nobody writes
+/// waits for ever.
+///
+/// # Errors
+/// [`SecretError`], also where it is no regular file.
+pub fn read_secret_anew(source: &SecretSource) -> Result<Secret, SecretError> {
+    match source {
+        SecretSource::File(path) if fs::metadata(path).is_ok_and(|found| !found.is_file()) => {
+            Err(SecretError {
+                place: place(source),
+                problem: Problem::NotAFile,
+            })
+        }
+        _ => read_secret(source),
+    }
 }
 
 /// The header value that `key`, read from `source`, is sent as. It is wiped when the last request that bears it is gone.
@@ -134,8 +156,6 @@ fn place(source: &SecretSource) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     fn from_file(content: &[u8]) -> Result<Secret, SecretError> {

@@ -25,7 +25,7 @@ use super::{
 use crate::{
     config::{Credentials, SecretSource},
     secret::Secret,
-    signing::{BodyDigest, Signer, Unsigned},
+    signing::{Algorithm, BodyDigest, HeaderOrder, Signer, Unsigned},
     watch::{Watched, Watching},
 };
 
@@ -60,6 +60,8 @@ pub struct Credential {
     /// Signs requests; its key state is computed once.
     pub signer: Signer,
     username: String,
+    /// Signs alike for whatever pair is the same one, however it is configured to sign.
+    pair: Signer,
     part: Part,
     /// When it came in place of another; empty: it has been there from the start.
     taken: OnceLock<Instant>,
@@ -160,7 +162,7 @@ impl Rotation {
         let current = &self.in_use.load().current;
         let former = former.in_use.load();
         let mut known = iter::once(&former.current).chain(&former.next);
-        let taken = match known.find(|known| known.signs_like(current)) {
+        let taken = match known.find(|known| known.is_pair_of(current)) {
             Some(same) => same.taken.get().copied(),
             None => Some(Instant::now()),
         };
@@ -364,38 +366,35 @@ impl Credential {
             (Part::Next, Some(next)) => &next.username,
             _ => &settings.username,
         };
+        let signer = |algorithm, order| Signer::new(username, secret, algorithm, order);
         Self {
-            signer: Signer::new(
-                username,
-                secret,
-                settings.algorithm,
-                settings.signed_headers.clone(),
-            ),
+            signer: signer(settings.algorithm, settings.signed_headers.clone()),
             username: username.clone(),
+            pair: signer(Algorithm::HmacSha512, HeaderOrder::ORDER_A),
             part,
             taken: OnceLock::new(),
         }
     }
 
-    /// Whether both make the same of a request: a key cannot be read back to compare it.
-    fn signs_like(&self, other: &Self) -> bool {
-        self.authorization() == other.authorization()
-    }
-
-    /// The `Authorization` of a fixed request: tells whose signature it is.
-    fn authorization(&self) -> String {
-        let request = Unsigned {
-            method: "POST",
-            target: b"/",
-            digest: &BodyDigest::of(b"{}"),
-        };
-        self.signer.sign(request, UNIX_EPOCH).authorization
+    /// Whether both are the same username and secret: a key cannot be read back to compare it, so a fixed request is signed.
+    fn is_pair_of(&self, other: &Self) -> bool {
+        authorization(&self.pair) == authorization(&other.pair)
     }
 
     /// Whether it came in place of another so lately that Ingo may not know it yet.
     pub fn is_just_rotated(&self) -> bool {
         (self.taken.get()).is_some_and(|at| at.elapsed() < JUST_ROTATED)
     }
+}
+
+/// The `Authorization` of a fixed request: tells whose signature it is.
+fn authorization(signer: &Signer) -> String {
+    let request = Unsigned {
+        method: "POST",
+        target: b"/",
+        digest: &BodyDigest::of(b"{}"),
+    };
+    signer.sign(request, UNIX_EPOCH).authorization
 }
 
 impl fmt::Debug for Rotation {
@@ -411,10 +410,7 @@ mod tests {
     use std::{sync::Barrier, thread};
 
     use super::*;
-    use crate::{
-        config::NextCredential,
-        signing::{Algorithm, HeaderOrder},
-    };
+    use crate::config::NextCredential;
 
     fn secret(text: &str) -> Secret {
         Secret::new(text.as_bytes().to_vec())
@@ -451,8 +447,8 @@ mod tests {
             .take(Part::Current, secret("new"))
             .expect("a secret");
         let after = rotation.signing(None);
-        assert_ne!(before.authorization(), after.authorization());
-        assert!(after.authorization().contains(r#"username="acme""#));
+        assert_ne!(authorization(&before.signer), authorization(&after.signer));
+        assert!(authorization(&after.signer).contains(r#"username="acme""#));
         let still = rotation.instead_of(&after).expect("there is a next one");
         assert!(Arc::ptr_eq(&next, &still));
         // Whoever was refused with the former one has something better to sign with.

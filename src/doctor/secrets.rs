@@ -6,7 +6,7 @@
 use super::report::Step;
 use crate::{
     config::{Config, SecretSource},
-    credentials::read_secret,
+    credentials::{read_secret, read_secret_anew},
 };
 
 /// Ingo does not say how long its secrets are. One this short could be guessed.
@@ -25,7 +25,13 @@ fn step(name: &'static str, source: &SecretSource) -> Step {
         SecretSource::File(path) => path.display().to_string(),
         SecretSource::Environment(variable) => format!("the environment variable {variable}"),
     };
-    let secret = match read_secret(source) {
+    let is_of_proxy = name == "proxy_password";
+    let read = if is_of_proxy {
+        read_secret_anew(source)
+    } else {
+        read_secret(source)
+    };
+    let secret = match read {
         Ok(secret) => secret,
         Err(error) => {
             let told = error.to_string();
@@ -35,7 +41,7 @@ fn step(name: &'static str, source: &SecretSource) -> Step {
             return Step::wrong(name, detail, remedy);
         }
     };
-    match judge(secret.expose(), name != "proxy_password") {
+    match judge(secret.expose(), !is_of_proxy) {
         Ok(found) => Step::well(name, format!("{place} {found}")),
         Err((found, remedy)) => Step::wrong(name, format!("{place} {found}"), remedy),
     }

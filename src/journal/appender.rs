@@ -7,7 +7,8 @@ use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, BufReader, Read as _, Seek as _, SeekFrom, Write as _},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
-    path::Path,
+    path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use super::{JournalError, Ledger};
@@ -63,6 +64,14 @@ impl Appender {
             },
             TryLockError::Error(error) => failed(error),
         })?;
+        // Of a crash in [`Self::begin_with`]. Where it is this file's second name, a deletion would go unnoticed.
+        let was_left = fs::remove_file(unfinished(path)).is_ok();
+        if was_left && file.metadata().is_ok_and(|found| found.len() == 0) {
+            tracing::warn!(
+                journal = %path.display(),
+                "a crash cut a rotation of the journal short, and this file is empty: what was unresolved stands in the one that was moved; stop the proxy and move that back, or list it beside this one with the command unresolved"
+            );
+        }
         if config.fsync {
             // What makes a new file survive a power cut is its name in the directory.
             sync_directory(path).map_err(failed)?;
@@ -79,6 +88,53 @@ impl Appender {
             let _completed = opened.append(b"");
         }
         Ok(opened)
+    }
+
+    /// A new file that has its name only once `lines` are in it, and on the disk where that is configured: a crash leaves none at the
+    /// path, or a whole one. `None` where it cannot be had so: something is at the path, whose lock is to be asked for, or
+    /// the file system gives a file no second name.
+    pub(super) fn begin_with(
+        config: &JournalConfig,
+        lines: &[u8],
+    ) -> Result<Option<Self>, JournalError> {
+        let path = config.file.as_path();
+        let unfinished = unfinished(path);
+        let failed = |error| JournalError::open(&unfinished, error);
+        // Never opened: it may be a second name of the file that was moved.
+        let _removed_or_none = fs::remove_file(&unfinished);
+        let file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create_new(true)
+            .mode(MODE)
+            .open(&unfinished)
+            .map_err(failed)?;
+        let mut begun = Self {
+            config: config.clone(),
+            file,
+            known: 0,
+            torn: false,
+        };
+        // Nobody else knows of it yet.
+        let written = (begun.file.try_lock().map_err(io::Error::from))
+            .and_then(|()| begun.append(lines))
+            .map_err(|source| JournalError::Write {
+                path: path.to_owned(),
+                source: Arc::new(source),
+            });
+        // Unlike a rename, this replaces nothing that another process has put there meanwhile.
+        let named = written.map(|()| fs::hard_link(&unfinished, path).is_ok());
+        let _removed = fs::remove_file(&unfinished);
+        if !named? {
+            return Ok(None);
+        }
+        if config.fsync {
+            sync_directory(path).map_err(|error| {
+                let _removed = fs::remove_file(path);
+                JournalError::open(path, error)
+            })?;
+        }
+        Ok(Some(begun))
     }
 
     /// Whether the path leads to another file by now, or to none.
@@ -174,6 +230,13 @@ impl Appender {
         };
         self.torn |= undone.is_err();
     }
+}
+
+/// What a journal at `path` is called until what is carried over is in it.
+fn unfinished(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".unfinished");
+    name.into()
 }
 
 fn sync_directory(file: &Path) -> io::Result<()> {

@@ -191,6 +191,74 @@ async fn after_a_rotation_the_new_file_alone_says_what_is_open() {
     assert_eq!(listed(&[&file, &old]), [2, 4]);
 }
 
+/// A crash at any point of a rotation leaves no file at the path, or one that is whole.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_new_file_appears_with_what_is_open_in_it_and_is_not_written_to_after() {
+    use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+
+    let (folder, file) = folder();
+    let journal = open(&file);
+    journal
+        .begin(&attempt(1, Route::Debit))
+        .await
+        .expect("room");
+    fs::rename(&file, folder.path().join("journal.1")).expect("moved");
+    let told = Inotify::init(InitFlags::IN_NONBLOCK).expect("inotify");
+    let what = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_MODIFY;
+    told.add_watch(folder.path(), what).expect("watched");
+    // Goes on in a new file, and writes nothing more.
+    drop(journal);
+    let events = told.read_events().expect("there are some");
+    let of_journal: Vec<_> = (events.into_iter())
+        .filter(|event| event.name.as_deref() == file.file_name())
+        .map(|event| event.mask)
+        .collect();
+    assert_eq!(of_journal, [AddWatchFlags::IN_CREATE]);
+    assert_eq!(listed(&[&file]), [1]);
+    let names = fs::read_dir(folder.path()).expect("readable");
+    assert_eq!(names.count(), 2, "nothing else is left");
+}
+
+#[tokio::test]
+async fn what_a_crash_left_of_a_new_file_is_removed_and_never_written_to() {
+    let (folder, file) = folder();
+    let old = folder.path().join("journal.1");
+    let journal = open(&file);
+    journal
+        .begin(&attempt(1, Route::Debit))
+        .await
+        .expect("room");
+    // Killed between the two names, then started and rotated again: both are of the file that was moved.
+    fs::hard_link(&file, folder.path().join("journal.unfinished")).expect("linked");
+    let before = fs::read(&file).expect("readable");
+    fs::rename(&file, &old).expect("moved");
+    drop(journal);
+    assert_eq!(fs::read(&old).expect("readable"), before);
+    assert_eq!(listed(&[&file]), [1]);
+    let unfinished = folder.path().join("journal.unfinished");
+    fs::write(&unfinished, "half a li").expect("written");
+    drop(open(&file));
+    assert!(!unfinished.exists());
+}
+
+#[tokio::test]
+async fn a_file_that_another_process_has_made_meanwhile_is_not_replaced() {
+    let (folder, file) = folder();
+    let old = folder.path().join("journal.1");
+    let journal = open(&file);
+    fs::rename(&file, &old).expect("moved");
+    let other = open(&file);
+    other.begin(&attempt(1, Route::Debit)).await.expect("room");
+    journal.reopen();
+    journal
+        .begin(&attempt(2, Route::Debit))
+        .await
+        .expect("room");
+    assert_eq!(listed(&[&file]), [1]);
+    assert_eq!(listed(&[&old]), [2]);
+}
+
 #[tokio::test]
 async fn a_reopen_without_a_rotation_writes_nothing() {
     let (_folder, file) = folder();

@@ -250,10 +250,13 @@ impl Writer {
         }
     }
 
-    /// A new file at the path that holds already what is open: until it does, the old one is the journal, or a crash in
-    /// between would leave a new file that knows of nothing.
+    /// A file at the path that holds already what is open: until it does, the old one is the journal.
     fn begun_anew(&self) -> Result<Appender, JournalError> {
         let mut ledger = self.shared.ledger.lock();
+        if let Some(begun) = Appender::begin_with(&self.config, &ledger.carried_lines())? {
+            return Ok(begun);
+        }
+        // One that was there is read first, and a crash before the next line leaves it as it was.
         let mut opened = Appender::open(&self.config, &mut ledger)?;
         opened.append(&ledger.carried_lines()).map_err(|source| {
             // What could not be written was cut off again; an empty file would say that nothing is open.

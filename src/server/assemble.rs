@@ -19,7 +19,7 @@ use crate::{
     bounds::{Memory, Turns},
     clock::Clock,
     config::{Config, Idempotency, Limits, Loaded, ProxyConfig, RouteConfig, SecretSource},
-    credentials::{Rotation, SecretError, pin, read_secret},
+    credentials::{Rotation, SecretError, pin, read_secret, read_secret_anew},
     exchange::{Destination, KeySource, Keys, Pace, Proxy, Tls, hosts::Hosts, passed},
     idempotency::Deriver,
     journal::Journal,
@@ -169,7 +169,7 @@ fn files(config: &Config) -> Vec<PathBuf> {
 fn check_proxy_password(config: &Config) -> Result<(), SecretError> {
     let proxy = config.upstream.proxy.as_ref();
     if let Some(password) = proxy.and_then(ProxyConfig::password) {
-        read_secret(password)?;
+        read_secret_anew(password)?;
     }
     Ok(())
 }

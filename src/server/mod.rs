@@ -4,6 +4,7 @@
 
 mod assemble;
 mod lanes;
+mod leave;
 mod reload;
 mod systemd;
 
@@ -19,6 +20,7 @@ use tokio::{
 use self::{
     assemble::{Assembly, Process},
     lanes::Lanes,
+    leave::leave,
     reload::{Configured, Reload},
 };
 use crate::{
@@ -26,7 +28,7 @@ use crate::{
     allocator,
     bounds::Memory,
     clock::Clock,
-    config::{Limits, Listener, Loaded, Shutdown, Sources},
+    config::{Limits, Listener, Loaded, Sources},
     credentials::{Rotation, SecretError},
     exchange::{Current, Keys, ProxyApp, hosts::Hosts, refused_connection},
     journal::JournalError,
@@ -53,15 +55,13 @@ const TOO_MANY_OPERATORS: &str =
     "as many connections are open as this listener takes, of all or of one address";
 /// The last spans are given this long to reach a collector that may not answer.
 const SPANS_CLOSE: Duration = Duration::from_secs(3);
-/// HTTP/2 callers are given this long to take what was written for them and to hear that the connection ends; so is whoever
-/// posted `/quitquitquit`.
-const FLUSH: Duration = Duration::from_secs(1);
 
 /// A proxy whose sockets are bound and whose credentials are loaded.
 pub struct Server {
     configured: Arc<Configured>,
     sources: Option<Sources>,
     hangup: Arc<Notify>,
+    asked: Arc<Notify>,
     proxy_socket: Bound,
     health_socket: Bound,
     admin_socket: Option<Bound>,
@@ -185,6 +185,7 @@ impl Server {
             }),
             sources: None,
             hangup: Arc::default(),
+            asked: Arc::default(),
             proxy_socket,
             health_socket,
             admin_socket,
@@ -194,6 +195,11 @@ impl Server {
     /// Whoever notifies this has the journal begun anew, which was moved away, and the configuration taken anew.
     pub fn hangup(&self) -> Arc<Notify> {
         self.hangup.clone()
+    }
+
+    /// Whoever notifies this while it leaves has the log say what is waited for.
+    pub fn asked(&self) -> Arc<Notify> {
+        self.asked.clone()
     }
 
     /// Lets what it was configured from be taken anew.
@@ -228,6 +234,7 @@ impl Server {
             configured,
             sources,
             hangup,
+            asked,
             proxy_socket,
             health_socket,
             admin_socket,
@@ -361,9 +368,17 @@ impl Server {
         }
         systemd::stopping().await;
         let shutdown = configured.assembly.lock().loaded.config.shutdown.clone();
+        // Aborted when dropped, at the very end: what comes after the exchanges may be waited for, too.
+        let mut telling = JoinSet::new();
+        telling.spawn(leave::tell(
+            lifecycle.clone(),
+            metrics.clone(),
+            shutdown.clone(),
+            asked,
+        ));
         // Until the last call has ended a rotation must not make those forgotten that are unresolved.
         tokio::select! {
-            () = leave(lifecycle, &shutdown, stop_callers, accepting) => {}
+            () = leave(lifecycle, metrics, &shutdown, stop_callers, accepting) => {}
             () = hung_up => {}
         }
         for address in [
@@ -405,37 +420,6 @@ async fn first_deaf(serving: &mut JoinSet<Result<(), Deaf>>) -> Deaf {
         Some(Err(_panic)) => Deaf("unknown"),
         Some(Ok(Ok(()))) | None => pending().await,
     }
-}
-
-async fn leave(
-    lifecycle: &Lifecycle,
-    shutdown: &Shutdown,
-    stop_callers: watch::Sender<bool>,
-    mut accepting: JoinSet<Result<(), Deaf>>,
-) {
-    let delay = match lifecycle.stage() {
-        Stage::Draining => Duration::ZERO,
-        Stage::Serving | Stage::Leaving => shutdown.delay,
-    };
-    tracing::info!(
-        exchanges_in_flight = lifecycle.running(),
-        delay_seconds = delay.as_secs_f64(),
-        limit_seconds = shutdown.limit.as_secs_f64(),
-        "draining"
-    );
-    // Over, or cut short by whoever knows that nobody comes any more.
-    let _passed = timeout(delay, lifecycle.reached(Stage::Draining)).await;
-    lifecycle.advance(Stage::Draining);
-    // Whoever is accepting reads this; if nobody is, nothing needs to stop.
-    let _told = stop_callers.send(true);
-    while accepting.join_next().await.is_some() {}
-    if timeout(shutdown.limit, lifecycle.idle()).await.is_err() {
-        tracing::warn!(
-            exchanges_in_flight = lifecycle.running(),
-            "exchanges were cut off, because shutdown_limit passed before they ended; their outcome is not known: where money moves look at the command unresolved, and raise shutdown_limit"
-        );
-    }
-    let _flushed_or_late = timeout(FLUSH, lifecycle.flushed()).await;
 }
 
 fn connection_limits(limits: &Limits) -> ConnectionLimits {

@@ -175,9 +175,9 @@ impl<T: Send + Sync + 'static> User for Renewing<T> {
     }
 
     fn complain(&mut self, what: &str) {
-        let what = format!("{what}; what was loaded before stays in use");
-        tracing::warn!("{what}");
-        self.0.known.lock().trouble = Some(what);
+        tracing::warn!("{what}; what was loaded before stays in use");
+        let line = format!("{what}; what was loaded before stays in use");
+        self.0.known.lock().trouble = Some(line);
     }
 
     fn recovered(&mut self) {

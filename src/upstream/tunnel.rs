@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     config::{Origin, ProxyConfig, ProxyCredentials, userinfo},
-    credentials::{SecretError, read_secret},
+    credentials::{SecretError, read_secret_anew},
 };
 
 /// The proxy answered with a status that is not 2xx, which is the code.
@@ -109,7 +109,7 @@ impl Tunnel {
 fn user_pass(credentials: &ProxyCredentials) -> Result<Zeroizing<Vec<u8>>, SecretError> {
     match credentials {
         ProxyCredentials::File { username, password } => {
-            let password = read_secret(password)?;
+            let password = read_secret_anew(password)?;
             let mut bytes = Zeroizing::new(Vec::with_capacity(
                 username.len() + 1 + password.expose().len(),
             ));

@@ -31,6 +31,7 @@
 mod console;
 mod data;
 mod links;
+mod log_lines;
 mod manifests;
 mod options;
 mod page;

@@ -289,6 +289,18 @@ fn after_a_rotation_by_rename_and_sighup_records_go_on_in_a_new_file_and_nothing
 }
 
 #[test]
+fn after_a_crash_in_a_rotation_the_next_start_says_where_to_look() {
+    let (folder, file) = folder();
+    // Killed before the new file got its name.
+    fs::write(folder.path().join("journal.unfinished"), "").expect("written");
+    let upstream = Upstream::answering(Reply::json("{}"));
+    let proxy = with_journal(Proxy::to(&upstream), &file).start();
+    let told = proxy.told("a crash cut a rotation of the journal short", 1);
+    assert_eq!(told["journal"], file.display().to_string(), "{told}");
+    assert!(!folder.path().join("journal.unfinished").exists());
+}
+
+#[test]
 fn a_journal_that_was_deleted_is_begun_anew_with_what_it_left_open() {
     let (_folder, file) = folder();
     let ingo = Ingo::start();

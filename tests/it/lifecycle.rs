@@ -6,9 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{
-    Client, Ended, Gate, PATIENCE, Post, Proxy, Reply, Upstream, process, session,
-};
+use crate::support::{Client, Ended, Gate, Post, Proxy, Reply, Upstream, process, session};
 
 /// "At once", on a machine that does other things as well.
 const AT_ONCE: Duration = Duration::from_secs(2);
@@ -455,19 +453,53 @@ fn it_runs_without_a_home_and_with_nothing_in_its_environment() {
 }
 
 #[test]
-fn a_second_signal_does_not_turn_a_clean_end_into_a_hang() {
+fn further_signals_while_it_drains_cut_nothing_off_and_are_told_what_is_waited_for() {
     let gate = Gate::closed();
     let upstream = holding(&gate);
-    let proxy = Proxy::to(&upstream).start();
-    let mut client = proxy.client();
-    client.send(&Post::new(session("p")).bytes());
-    upstream.wait_for(1);
+    let proxy = Proxy::to(&upstream)
+        .argument("--routes")
+        .argument("create_session,debit")
+        .start();
+    let mut caller = proxy.client();
+    caller.send(&Post::new(session("p")).bytes());
+    let mut payer = proxy.client();
+    let debit = Post::new(session("p")).to("/gateway/v12/debit/process");
+    payer.send(&debit.bytes());
+    upstream.wait_for(2);
     proxy.signal("TERM");
-    proxy.readyz_becomes(503);
-    proxy.signal("TERM");
+    let told = proxy.told("draining", 1);
+    assert_eq!(told["exchanges_in_flight"], 2, "{told}");
+    assert_eq!(told["money_exchanges"], 1, "{told}");
+    assert_eq!(told["limit_seconds"], 95.0, "{told}");
+    for (count, signal) in [(1, "TERM"), (2, "INT"), (3, "INT")] {
+        proxy.signal(signal);
+        let told = proxy.told("still draining", count);
+        assert_eq!(told["exchanges_in_flight"], 2, "{told}");
+        assert_eq!(told["money_exchanges"], 1, "{told}");
+        let left = told["seconds_left"].as_f64().expect("a number");
+        assert!((0.0..=95.0).contains(&left), "{told}");
+    }
+    assert_eq!(proxy.told("told to leave", 4)["signal"], "SIGINT");
     gate.open();
-    // Finished or cut short: a second signal may mean "now". It ends, and within the time of everything else.
-    let signalled = Instant::now();
-    proxy.end();
-    assert!(signalled.elapsed() < PATIENCE);
+    assert_eq!(caller.answer("POST").status, 200);
+    assert_eq!(payer.answer("POST").status, 200);
+    ended_with(&proxy.end(), 0, &[]);
+}
+
+#[test]
+fn a_signal_during_the_shutdown_delay_is_told_when_it_ends_at_most() {
+    let upstream = Upstream::echoing();
+    let builder = Proxy::to(&upstream).admin();
+    let proxy = builder
+        .yaml("shutdown_delay: 10m\nshutdown_limit: 1m\n")
+        .start();
+    proxy.signal("TERM");
+    proxy.signal("INT");
+    let told = proxy.told("still draining", 1);
+    let left = told["seconds_left"].as_f64().expect("a number");
+    assert!(600.0 < left && left <= 660.0, "{told}");
+    assert_eq!(proxy.post(&Post::new(session("late"))).status, 200);
+    let quit = Post::new("").to("/quitquitquit");
+    Client::connect(proxy.address("admin")).post(&quit);
+    ended_with(&proxy.end(), 0, &[]);
 }

@@ -245,6 +245,20 @@ fn a_secret_that_a_reload_replaced_is_told_as_just_replaced_and_one_that_it_kept
     fs::write(files.path("elsewhere"), SECRET).unwrap();
     moved("elsewhere");
     assert_eq!(finding("two"), "signature_mismatch", "it is the same one");
+    // Nor is it another one where it signs in another way.
+    let same = files.path("elsewhere").display().to_string();
+    let order = "x-date request-line content-type content-sha512 content-length";
+    let text = files.text("", &ingo.url()).replace(
+        &format!("{at}}}"),
+        &format!("{same}, signed_headers: {order}}}"),
+    );
+    fs::write(files.config(), text).unwrap();
+    reload(&proxy);
+    assert_eq!(
+        finding("other"),
+        "signature_mismatch",
+        "it is still the same one"
+    );
     fs::write(files.path("new"), "tomorrows-secret").unwrap();
     moved("new");
     assert_eq!(finding("three"), "credential_rotated");

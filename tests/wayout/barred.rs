@@ -1,5 +1,7 @@
 //! Where there is no way: what the caller is told, and that nothing of a stranger's answer is.
 
+use std::{fs, process::Command};
+
 use crate::{
     stage::{Front, Identity, PROXY_BASIC, Rule, Stage, trusting},
     support::{Builder, Post, Proxy, session},
@@ -130,6 +132,48 @@ fn a_proxy_that_is_not_there_and_a_password_that_is_not_are_told() {
             .contains("/nonexistent/password does not exist"),
         "{}",
         ended.output()
+    );
+}
+
+/// It is read for each connection, and whoever opens a FIFO that nobody writes to waits for ever.
+#[test]
+fn a_password_that_is_no_regular_file_is_told_and_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password");
+    let make_fifo = || {
+        let made = Command::new("mkfifo").arg(&file).status();
+        assert!(made.is_ok_and(|status| status.success()), "mkfifo failed");
+    };
+    let through = |url: &str| {
+        let file = file.display();
+        Proxy::to_url("https://ingo.test").yaml(&format!(
+            "upstream:\n  proxy: {{url: \"{url}\", username: u, password_file: {file}}}\n"
+        ))
+    };
+    make_fifo();
+    let ended = through("http://127.0.0.1:1").fails();
+    assert_eq!(ended.status, Some(78), "{}", ended.output());
+    let told = format!("{} is no regular file", file.display());
+    assert!(ended.output().contains(&told), "{}", ended.output());
+
+    fs::remove_file(&file).unwrap();
+    fs::write(&file, "s3cret").unwrap();
+    let stage = Stage::new();
+    let way = stage.proxy(Rule::Say(b"HTTP/1.1 407 no\r\n\r\n".to_vec()));
+    let proxy = through(&way.url()).start();
+    let detail = || {
+        let answer = proxy.post(&Post::new(session("p")));
+        let problem = answer.is_problem(502, "upstream_unreachable", "no");
+        problem["detail"].as_str().unwrap().to_owned()
+    };
+    let told = detail();
+    assert!(told.contains("407"), "{told}");
+    fs::remove_file(&file).unwrap();
+    make_fifo();
+    let told = detail();
+    assert!(
+        told.contains("the password for the proxy could not be read"),
+        "{told}"
     );
 }
 

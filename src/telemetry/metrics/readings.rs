@@ -216,6 +216,12 @@ impl Metrics {
         gauge.map_or(0, prometheus::IntGauge::get)
     }
 
+    /// How many exchanges run now that move money.
+    pub fn running_money(&self) -> i64 {
+        let money = Route::ALL.iter().filter(|r| r.class().moves_money());
+        money.map(|route| self.running(*route)).sum()
+    }
+
     /// How often the proxy itself answered so far, by code, the most frequent first.
     pub fn rejections(&self) -> Vec<(Code, u64)> {
         let counters = self.rejections.iter().map(IntCounter::get);

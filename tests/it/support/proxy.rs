@@ -149,6 +149,22 @@ impl Proxy {
         })
     }
 
+    /// Waits until `count` lines whose message begins with `message` have been written, and gives the last of them.
+    pub fn told(&self, message: &str, count: usize) -> Value {
+        let found = self.process().wait_until(PATIENCE, |lines| {
+            json_lines(lines)
+                .filter(|line| {
+                    line["message"]
+                        .as_str()
+                        .is_some_and(|m| m.starts_with(message))
+                })
+                .nth(count - 1)
+        });
+        found.unwrap_or_else(|output| {
+            panic!("{count} lines should have begun with {message:?}:\n{output}")
+        })
+    }
+
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.process().id()

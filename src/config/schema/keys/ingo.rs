@@ -65,7 +65,7 @@ fn upstream() -> [Key; 16] {
             .such_as("[ingo.internal.example.com, .svc.cluster.local]")
             .without_default("not set: NO_PROXY of the environment, if that is"),
         Key::new("upstream.proxy.username", Form::Text("visible ASCII without a colon", "^[!-9;-~]+$"), "Who we are to it (Basic), with password_file. Both or neither.").such_as("ingo-signing-proxy"),
-        Key::file("upstream.proxy.password_file", "/run/secrets/proxy/password", "Read anew for each connection; one newline at its end is dropped."),
+        Key::file("upstream.proxy.password_file", "/run/secrets/proxy/password", "Read anew for each connection, so it must be a regular file; one newline at its end is dropped."),
         Key::new("upstream.max_response_bytes", BODY, "The largest answer that is passed on.").or("1MiB"),
         Key::boolean("upstream.danger_allow_cleartext", false, "Whether http:// may go beyond loopback. Requests and answers could be read and changed on the way."),
     ]
