@@ -211,6 +211,22 @@ fn a_head_that_never_ends_is_cut_off_after_its_deadline() {
 }
 
 #[test]
+fn a_head_that_begins_as_http_2_does_is_cut_off_after_its_deadline_too() {
+    let refusing = Refusing::configured("limits:\n  header_deadline: 300ms\n");
+    for begun in ["P", "PRI", "PRI * HTTP/2.0\r\n", "POST /"] {
+        let (mut client, ..) = refusing.refuses(begun.as_bytes(), 408, "body_timeout");
+        client.is_closed();
+    }
+    let mut client = refusing.proxy.client();
+    client.send(b"P");
+    let rest = Post::new("{}").to("/nowhere").bytes();
+    client.send(&rest[1..]);
+    client
+        .answer("POST")
+        .is_problem(404, "route_not_found", "no");
+}
+
+#[test]
 fn a_target_over_the_limit_is_too_long() {
     let refusing = Refusing::start();
     let target = format!("{SESSIONS}?{}", "q".repeat(9_000));
