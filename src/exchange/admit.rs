@@ -54,6 +54,9 @@ impl Proxy {
         // Pingora rewrites request lines; what the guard saw is what came. HTTP/2 has no request line.
         let received = received.unwrap_or_else(|| head.raw_path().to_owned());
         let (authority, target) = split_target(&received);
+        // First of all, so that what is refused is counted with the route that it asked for.
+        let destination = self.route(&head.method, target);
+        trail.route = destination.as_ref().ok().map(|found| found.route);
         if target.len() > self.limits.target_bytes {
             return Err(Rejection::unsent(
                 Code::TargetTooLong,
@@ -67,8 +70,7 @@ impl Proxy {
         self.check_host(head, authority)?;
         check_browser(headers, &[b"none"])?;
         trail.progress.stopwatch.enter(Phase::Validate);
-        let destination = self.route(&head.method, target)?;
-        trail.route = Some(destination.route);
+        let destination = destination?;
         if head.method != Method::POST {
             return Err(method_not_allowed());
         }
