@@ -91,7 +91,11 @@ impl HttpServerApp for ProxyApp {
                     Err(broken(&trail))
                 })
             }
-            Head::Refused(rejection) => Err(rejection),
+            Head::Refused(rejection) => {
+                // Where the next request would begin is not known.
+                session.set_keepalive(None);
+                Err(rejection)
+            }
             Head::None => return None,
         };
         let untrusted = matches!(&result, Err(rejection) if ends_connection(rejection.code));
@@ -158,7 +162,7 @@ async fn read_head(session: &mut ServerSession) -> Head {
         }
         ErrorType::InvalidHTTPHeader => Head::Refused(Rejection::unsent(
             Code::BadRequest,
-            "the request head cannot be read",
+            "the target is no URI, or it or Host names a user; send the path alone, with \", <, > and what is no UTF-8 percent-encoded",
         )),
         _ => Head::None,
     }
@@ -181,6 +185,10 @@ pub(super) fn guards_refusal(session: &ServerSession) -> Option<Rejection> {
         Fault::Framing(framing::Fault::HeadTooLarge) => Rejection::unsent(
             Code::HeadersTooLarge,
             "the request head is larger than limits.header_bytes",
+        ),
+        Fault::Framing(framing::Fault::LengthTooLarge) => Rejection::unsent(
+            Code::BodyTooLarge,
+            "Content-Length is larger than any body may be; the limit is limits.body_bytes",
         ),
         Fault::TooSlow => Rejection::unsent(
             Code::BodyTimeout,
