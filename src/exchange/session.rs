@@ -359,7 +359,7 @@ impl Way {
 }
 
 /// Ends a connection so that the caller can read what was written to it.
-async fn linger(mut stream: Stream) {
+pub(crate) async fn linger(mut stream: Stream) {
     let _closed_or_late = timeout(LINGER, async {
         if AsyncWriteExt::shutdown(&mut stream).await.is_ok() {
             let _end = copy(&mut (&mut stream).take(LINGER_BYTES), &mut sink()).await;
