@@ -135,6 +135,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn alerts_dashboards_and_pages_ask_for_codes_that_exist() {
+        let asking = [
+            include_str!("../deploy/observability/alerts.yaml"),
+            include_str!("../deploy/observability/dashboard.json"),
+            include_str!("../docs/observability.md"),
+            include_str!("../docs/runbook.md"),
+        ];
+        let selectors = asking.iter().flat_map(|page| page.split("code=~").skip(1));
+        let mut asked_for = 0;
+        for selector in selectors {
+            let codes = selector.trim_start_matches(['\\', '"']);
+            let codes = codes.split(['\\', '"']).next().unwrap_or_default();
+            for code in codes.split('|') {
+                let stem = code.trim_end_matches(".+");
+                let exists = |known: &Code| {
+                    let name = known.as_str();
+                    name == code || stem != code && name.starts_with(stem)
+                };
+                assert!(Code::ALL.iter().any(exists), "{code}");
+                asked_for += 1;
+            }
+        }
+        assert!(asked_for > 50, "{asked_for} codes were found");
+    }
+
+    #[test]
     fn names_are_unique_and_statuses_are_errors() {
         for (i, code) in Code::ALL.iter().enumerate() {
             assert!((400..600).contains(&code.status()), "{code}");

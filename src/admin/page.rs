@@ -14,7 +14,7 @@ use pingora::{
 use tokio::time::timeout;
 
 use crate::{
-    exchange::{Rejection, check_browser, hosts::Hosts},
+    exchange::{Rejection, check_browser, hosts::Hosts, linger},
     lifecycle::Open,
     listener::Guarded,
 };
@@ -136,13 +136,28 @@ impl HttpServerApp for PageApp {
         }
         let head_only = session.req_header().method == Method::HEAD;
         let body = read_small(&mut session).await?;
-        let page = self.answer(session.req_header(), &body);
+        let is_too_large = body.len() > LARGEST_BODY;
+        let page = if is_too_large {
+            session.set_keepalive(None);
+            Page::text(
+                413,
+                format!("the body is larger than {LARGEST_BODY} bytes\n"),
+            )
+        } else {
+            self.answer(session.req_header(), &body)
+        };
         session
             .write_response_header(head(&page).ok()?)
             .await
             .ok()?;
         let body = if head_only { Bytes::new() } else { page.body };
         session.write_response_body(body, true).await.ok()?;
+        if is_too_large {
+            if let ServerSession::H1(http1) = session {
+                linger(http1.into_inner()).await;
+            }
+            return None;
+        }
         let settings = HttpPersistentSettings::for_session(&session);
         let finished = session.finish().await;
         // Whoever leaves need not wait for this answer any more.
@@ -152,14 +167,14 @@ impl HttpServerApp for PageApp {
     }
 }
 
-/// What the request holds, which is a line at most; `None` where it is more, or does not come.
+/// What the request holds, which is a line at most: of more, so much that it is known to be. `None` where it does not come.
 async fn read_small(session: &mut ServerSession) -> Option<Vec<u8>> {
     let reading = async {
         let mut body = Vec::new();
         while let Some(part) = session.read_request_body().await.ok()? {
             body.extend_from_slice(&part);
             if body.len() > LARGEST_BODY {
-                return None;
+                break;
             }
         }
         Some(body)

@@ -359,6 +359,10 @@ pub(super) fn unanswered(upstream: &Upstream, why: Unanswered) -> (String, &'sta
                 "what it answers is not HTTP/1.1: perhaps it speaks HTTP/2 only".to_owned(),
                 "Ingo's signature names HTTP/1.1, so have HTTP/1.1 enabled there; check scheme and port of the URL",
             ),
+            Failure::BadResponse(BadResponse::Framing) => (
+                "where the body of its answer ends is not certain: its Transfer-Encoding is not chunked alone, or stands beside a Content-Length".to_owned(),
+                "check the gateways on the way",
+            ),
             Failure::BadResponse(_) => (
                 "its answer is larger than upstream.max_response_bytes".to_owned(),
                 "check that this is Ingo's host",

@@ -9,6 +9,7 @@ use pingora::http::RequestHeader;
 
 use super::{Destination, Proxy, Rejection, patience::caller_timeout, traced::is_of_trace};
 use crate::{
+    framing,
     ingo::{Pattern, Route},
     problem::Code,
     telemetry::{Phase, Trail},
@@ -53,7 +54,10 @@ impl Proxy {
         }
         // Pingora rewrites request lines; what the guard saw is what came. HTTP/2 has no request line.
         let received = received.unwrap_or_else(|| head.raw_path().to_owned());
-        let (authority, target) = split_target(&received);
+        let (authority, target) = framing::split_target(&received);
+        // First of all, so that what is refused is counted with the route that it asked for.
+        let destination = self.route(&head.method, target);
+        trail.route = destination.as_ref().ok().map(|found| found.route);
         if target.len() > self.limits.target_bytes {
             return Err(Rejection::unsent(
                 Code::TargetTooLong,
@@ -67,8 +71,7 @@ impl Proxy {
         self.check_host(head, authority)?;
         check_browser(headers, &[b"none"])?;
         trail.progress.stopwatch.enter(Phase::Validate);
-        let destination = self.route(&head.method, target)?;
-        trail.route = Some(destination.route);
+        let destination = destination?;
         if head.method != Method::POST {
             return Err(method_not_allowed());
         }
@@ -96,7 +99,7 @@ impl Proxy {
     fn check_host(&self, head: &RequestHeader, authority: Option<&[u8]>) -> Result<(), Rejection> {
         let h2_authority = head.uri.authority().map(|a| a.as_str().as_bytes());
         let host = head.headers.get(header::HOST).map(HeaderValue::as_bytes);
-        // RFC 9112 §3.2.2: the target's authority goes before Host.
+        // Where there are both, they are the same. HTTP/1.0 may have none but the target's.
         self.hosts.check(authority.or(h2_authority).or(host))
     }
 
@@ -134,7 +137,7 @@ impl Proxy {
         let Some(value) = headers.get(header::CONTENT_LENGTH) else {
             return Ok(None);
         };
-        // The framing check left digits only, so what does not parse is larger than any limit.
+        // The framing check left a number, so what does not parse is larger than any limit.
         let length = value
             .to_str()
             .ok()
@@ -172,24 +175,6 @@ impl Proxy {
 
 fn method_not_allowed() -> Rejection {
     Rejection::unsent(Code::MethodNotAllowed, "Ingo's calls are POST requests")
-}
-
-/// Authority, if there is one, and path with query: we are the origin server's gateway, so an absolute-form target goes up in
-/// origin-form (RFC 9112 §3.2.1 and §3.2.2).
-fn split_target(target: &[u8]) -> (Option<&[u8]>, &[u8]) {
-    if target.starts_with(b"/") {
-        return (None, target);
-    }
-    let Some(scheme_end) = target.windows(3).position(|w| w == b"://") else {
-        return (None, target);
-    };
-    let after = &target[scheme_end + 3..];
-    let path_at = after
-        .iter()
-        .position(|b| matches!(b, b'/' | b'?'))
-        .unwrap_or(after.len());
-    let (authority, path) = after.split_at(path_at);
-    (Some(authority), if path.is_empty() { b"/" } else { path })
 }
 
 /// Browsers name where a request comes from; services and command lines do not.

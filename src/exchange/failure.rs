@@ -92,6 +92,9 @@ fn no_tls(upstream: &str, timed_out: bool) -> String {
 fn bad_response(upstream: &str, why: BadResponse) -> String {
     let why = match why {
         BadResponse::Malformed => "it is not HTTP/1.1",
+        BadResponse::Framing => {
+            "where its body ends is not certain, because its Transfer-Encoding is not chunked alone or stands beside a Content-Length; check the gateways on the way"
+        }
         BadResponse::TooLarge => "its body is larger than upstream.max_response_bytes",
         BadResponse::NoMemory => {
             "the proxy holds as many bytes of bodies as limits.buffered_bytes allows"

@@ -39,7 +39,7 @@ use self::{
     keyed::Keyed,
     patience::{Gone, Lost, Patience},
 };
-pub(crate) use self::{keyed::KeySource, keys::Keys, pace::Pace};
+pub(crate) use self::{keyed::KeySource, keys::Keys, pace::Pace, session::linger};
 pub use self::{rejection::Rejection, session::ProxyApp};
 use crate::{
     bounds::{Memory, Reservation, Turn, Turns},

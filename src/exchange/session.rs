@@ -93,7 +93,11 @@ impl HttpServerApp for ProxyApp {
                     Err(broken(&trail))
                 })
             }
-            Head::Refused(rejection) => Err(rejection),
+            Head::Refused(rejection) => {
+                // Where the next request would begin is not known.
+                session.set_keepalive(None);
+                Err(rejection)
+            }
             Head::None => return None,
         };
         let untrusted = matches!(&result, Err(rejection) if ends_connection(rejection.code));
@@ -165,7 +169,7 @@ async fn read_head(session: &mut ServerSession) -> Head {
         }
         ErrorType::InvalidHTTPHeader => Head::Refused(Rejection::unsent(
             Code::BadRequest,
-            "the request head cannot be read",
+            "the target is no URI, or it or Host names a user; send the path alone, with \", <, > and what is no UTF-8 percent-encoded",
         )),
         _ => Head::None,
     }
@@ -188,6 +192,10 @@ pub(super) fn guards_refusal(session: &ServerSession) -> Option<Rejection> {
         Fault::Framing(framing::Fault::HeadTooLarge) => Rejection::unsent(
             Code::HeadersTooLarge,
             "the request head is larger than limits.header_bytes",
+        ),
+        Fault::Framing(framing::Fault::LengthTooLarge) => Rejection::unsent(
+            Code::BodyTooLarge,
+            "Content-Length is larger than any body may be; the limit is limits.body_bytes",
         ),
         Fault::TooSlow => Rejection::unsent(
             Code::BodyTimeout,
@@ -358,7 +366,7 @@ impl Way {
 }
 
 /// Ends a connection so that the caller can read what was written to it.
-async fn linger(mut stream: Stream) {
+pub(crate) async fn linger(mut stream: Stream) {
     let _closed_or_late = timeout(LINGER, async {
         if AsyncWriteExt::shutdown(&mut stream).await.is_ok() {
             let _end = copy(&mut (&mut stream).take(LINGER_BYTES), &mut sink()).await;

@@ -2,7 +2,7 @@
 
 use memchr::memchr;
 
-use super::Target;
+use super::{Fault, Target};
 
 /// How a body is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub(super) enum Body {
 }
 
 /// Checks a head that ends with an empty line and holds neither bare CR nor bare LF.
-pub(super) fn check(head: &[u8]) -> Result<(Target, Body), &'static str> {
+pub(super) fn check(head: &[u8]) -> Result<(Target, Body), Fault> {
     let mut lines = head
         .split(|b| *b == b'\n')
         .map(|line| line.strip_suffix(b"\r").unwrap_or(line));
@@ -22,23 +22,30 @@ pub(super) fn check(head: &[u8]) -> Result<(Target, Body), &'static str> {
     for line in lines.take_while(|line| !line.is_empty()) {
         fields.read(line)?;
     }
-    match fields {
-        Fields { lengths: 2.., .. } => Err("Content-Length is repeated"),
-        Fields { codings: 2.., .. } => Err("Transfer-Encoding is repeated"),
+    let why = match fields {
+        Fields { lengths: 2.., .. } => "Content-Length is repeated",
+        Fields { codings: 2.., .. } => "Transfer-Encoding is repeated",
         Fields {
             lengths: 1,
             codings: 1,
             ..
-        } => Err("Content-Length stands beside Transfer-Encoding"), // §6.1
-        Fields { codings: 1, .. } if !http_11 => Err("an HTTP/1.0 request has Transfer-Encoding"), // §6.1
-        Fields { hosts: 2.., .. } => Err("Host is repeated"), // §3.2
-        Fields { hosts: 0, .. } if http_11 => Err("Host is missing"), // §3.2
-        Fields { codings: 1, .. } => Ok((target, Body::Chunked)),
+        } => "Content-Length stands beside Transfer-Encoding", // §6.1
+        Fields { codings: 1, .. } if !http_11 => "an HTTP/1.0 request has Transfer-Encoding", // §6.1
+        Fields { hosts: 2.., .. } => "Host is repeated", // §3.2
+        Fields { hosts: 0, .. } if http_11 => "Host is missing", // §3.2
+        Fields { hosts: 1, host, .. } if is_elsewhere(&target.0, host) => {
+            "the target names another host than Host does, or spells it in another way; send the path alone"
+        }
+        Fields { codings: 1, .. } => return Ok((target, Body::Chunked)),
         Fields {
             lengths: 1, length, ..
-        } => Ok((target, Body::Length(length))),
-        Fields { .. } => Ok((target, Body::None)),
-    }
+        } => {
+            let length = length.ok_or(Fault::LengthTooLarge)?;
+            return Ok((target, Body::Length(length)));
+        }
+        Fields { .. } => return Ok((target, Body::None)),
+    };
+    Err(Fault::Untrusted(why))
 }
 
 /// `method SP target SP version`: the target, and whether the version is 1.1.
@@ -68,20 +75,48 @@ fn request_line(line: &[u8]) -> Result<(Target, bool), &'static str> {
     }
 }
 
+/// Authority, if there is one, and path with query: we are the origin server's gateway, so an absolute-form target goes up in
+/// origin-form (RFC 9112 §3.2.1 and §3.2.2).
+pub fn split_target(target: &[u8]) -> (Option<&[u8]>, &[u8]) {
+    if target.starts_with(b"/") {
+        return (None, target);
+    }
+    let Some(scheme_end) = target.windows(3).position(|w| w == b"://") else {
+        return (None, target);
+    };
+    let after = &target[scheme_end + 3..];
+    let path_at = after
+        .iter()
+        .position(|b| matches!(b, b'/' | b'?'))
+        .unwrap_or(after.len());
+    let (authority, path) = after.split_at(path_at);
+    (Some(authority), if path.is_empty() { b"/" } else { path })
+}
+
+/// Whether the target names its host otherwise than Host does. RFC 9112 §3.2.2 lets the target's stand, but whoever is in front may have
+/// gone by the other, and Pingora refuses the two without a word that could be passed on.
+fn is_elsewhere(target: &[u8], host: &[u8]) -> bool {
+    split_target(target)
+        .0
+        .is_some_and(|authority| authority != host)
+}
+
 #[derive(Default)]
-struct Fields {
+struct Fields<'a> {
     lengths: u32,
     codings: u32,
     hosts: u32,
-    length: u64,
+    /// `None`: more than can be counted.
+    length: Option<u64>,
+    host: &'a [u8],
 }
 
-impl Fields {
-    fn read(&mut self, line: &[u8]) -> Result<(), &'static str> {
+impl<'a> Fields<'a> {
+    fn read(&mut self, line: &'a [u8]) -> Result<(), &'static str> {
         let (name, value) = field(line)?;
         if name.eq_ignore_ascii_case(b"content-length") {
             self.lengths += 1;
-            self.length = decimal(value).ok_or("Content-Length is not one whole number")?;
+            self.length = decimal(value)?;
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
             self.codings += 1;
             if !value.eq_ignore_ascii_case(b"chunked") {
@@ -89,6 +124,7 @@ impl Fields {
             }
         } else if name.eq_ignore_ascii_case(b"host") {
             self.hosts += 1;
+            self.host = value;
         }
         Ok(())
     }
@@ -113,14 +149,13 @@ pub(super) fn field(line: &[u8]) -> Result<(&[u8], &[u8]), &'static str> {
     Ok((name, value.trim_ascii()))
 }
 
-/// RFC 9110 §8.6: `1*DIGIT`, of a number that can be.
-fn decimal(value: &[u8]) -> Option<u64> {
-    let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
-    std::str::from_utf8(value)
-        .ok()
-        .filter(|_| digits)?
-        .parse()
-        .ok()
+/// RFC 9110 §8.6: `1*DIGIT`; `None` where it is a number larger than can be counted.
+fn decimal(value: &[u8]) -> Result<Option<u64>, &'static str> {
+    let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+    match str::from_utf8(value).ok().filter(|_| is_number) {
+        Some(digits) => Ok(digits.parse().ok()),
+        None => Err("Content-Length is not one whole number"),
+    }
 }
 
 /// Whether it is a token, as methods and names of fields are (RFC 9110 §5.6.2).

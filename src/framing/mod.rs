@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 
 use memchr::memchr2;
 
-pub use self::head::is_token;
+pub use self::head::{is_token, split_target};
 use self::{chunked::Chunked, head::Body};
 
 /// What most heads take, in bytes.
@@ -41,6 +41,14 @@ pub enum Fault {
     LineTooLarge,
     /// The head is larger than it may be.
     HeadTooLarge,
+    /// The body's length is more than can be counted.
+    LengthTooLarge,
+}
+
+impl From<&'static str> for Fault {
+    fn from(why: &'static str) -> Self {
+        Self::Untrusted(why)
+    }
 }
 
 /// Bytes that are not passed on.
@@ -193,8 +201,7 @@ impl Scanner {
             at += n;
             if self.head.ends_with(b"\r\n\r\n") {
                 // The byte that completes it is not passed on where it is refused.
-                let (target, body) =
-                    head::check(&self.head).map_err(|why| (at - 1, Fault::Untrusted(why)))?;
+                let (target, body) = head::check(&self.head).map_err(|fault| (at - 1, fault))?;
                 self.accepted.push_back(target);
                 // A burst of large heads must not stay allocated on an idle connection.
                 self.head = Vec::new();

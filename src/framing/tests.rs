@@ -53,6 +53,9 @@ fn plain_requests_are_accepted_one_after_the_other() {
         b"\r\nGET /\xc3\xa9 HTTP/1.1\r\nHost: h\r\n\r\n".to_vec(),
         b"GET / HTTP/1.0\r\n\r\n".to_vec(),
         b"OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n".to_vec(),
+        b"GET http://h/a HTTP/1.1\r\nHost: h\r\n\r\n".to_vec(),
+        b"GET /a?b=http://c/ HTTP/1.1\r\nHost: h\r\n\r\n".to_vec(),
+        b"CONNECT c:1 HTTP/1.1\r\nHost: c:1\r\n\r\n".to_vec(),
     ] {
         assert!(
             is_accepted(&good),
@@ -98,6 +101,9 @@ fn whatever_two_servers_could_read_differently_is_refused() {
         post("X: a\x0bb\r\n", ""),
         post("Host: other\r\n", ""),
         head("POST / HTTP/1.1"),
+        head("POST http://other/ HTTP/1.1\r\nHost: h"),
+        head("POST http://h:80/ HTTP/1.1\r\nHost: h"),
+        head("POST http://H/ HTTP/1.1\r\nHost: h"),
         // Lines.
         b"POST / HTTP/1.1\nHost: h\r\n\r\n".to_vec(),
         b"POST / HTTP/1.1\r\nHost: h\r\nX: y\n\r\n".to_vec(),

@@ -22,7 +22,7 @@ use pingora::tls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt, ReadBuf},
     sync::OwnedSemaphorePermit,
-    time::{Instant, Sleep, sleep, sleep_until, timeout},
+    time::{Instant, Sleep, sleep, sleep_until, timeout_at},
 };
 
 use super::{
@@ -64,7 +64,8 @@ pub struct Guarded {
     scanner: Option<Scanner>,
     /// What a large head holds of the memory budget.
     charged: Option<Reservation>,
-    /// Runs only while a head has begun and is not complete: most heads come in one read and need no timer.
+    /// Runs from where a head is found incomplete, or a connection's first byte came, until the head is complete: most heads come in
+    /// one read and need no timer.
     timer: Option<Pin<Box<Sleep>>>,
     /// Runs from the first request that is waited for; it is set anew only when it ends, not for each.
     idle: Option<Pin<Box<Sleep>>>,
@@ -161,7 +162,7 @@ impl Guarded {
             .filter(|s| s.is_within_head())
             .map(Scanner::head_len);
         let Some(begun) = begun else {
-            (self.timer, self.charged) = (None, None);
+            self.charged = None;
             return Ok(());
         };
         if begun > FREE_HEAD {
@@ -261,15 +262,18 @@ impl Guarded {
             }
         };
         let told = self.told.get_mut();
-        told.targets
-            .extend(std::iter::from_fn(|| scanner.accepted()));
+        while let Some(target) = scanner.accepted() {
+            told.targets.push_back(target);
+            // That head is complete; what follows it in these bytes may begin another.
+            self.timer = None;
+        }
         passed
     }
 
     /// An HTTP/2 connection: it counts as many as it may have streams, and may hold answers that are written and not yet
     /// flushed, which the way out must wait for.
     async fn becomes_h2(&mut self) -> io::Result<()> {
-        self.scanner = None;
+        (self.scanner, self.timer) = (None, None);
         let more = H2_STREAMS - 1;
         let Ok(places) = self.door.places.clone().try_acquire_many_owned(more) else {
             let refusals = self.door.refusals.clone();
@@ -281,16 +285,32 @@ impl Guarded {
         Ok(())
     }
 
-    /// Reads until what came is HTTP/2's preface or cannot become it.
+    /// Reads until what came is HTTP/2's preface or cannot become it. A head of HTTP/1.1 begins like it with the P of POST, so its
+    /// deadline runs from the first byte on.
     async fn peek_preface(&mut self) -> io::Result<()> {
         while self.peeked.len() < H2_PREFACE.len() && H2_PREFACE.starts_with(&self.peeked) {
+            let limits = &self.door.limits;
+            let until = match &self.timer {
+                Some(deadline) => deadline.deadline(),
+                None => Instant::now() + limits.idle_timeout,
+            };
             let mut more = [0; H2_PREFACE.len()];
             let room = H2_PREFACE.len() - self.peeked.len();
-            match self.inner.read(&mut more[..room]).await? {
-                0 if self.peeked.is_empty() => return Err(io::ErrorKind::UnexpectedEof.into()),
-                0 => return Ok(()),
-                n => self.peeked.extend_from_slice(&more[..n]),
+            match timeout_at(until, self.inner.read(&mut more[..room])).await {
+                Err(late) if self.peeked.is_empty() => return Err(late.into()),
+                Err(_late) => {
+                    // Told as that of any other head, by whoever reads on.
+                    self.told.get_mut().fault = Some(Fault::TooSlow);
+                    return Ok(());
+                }
+                Ok(read) => match read? {
+                    0 if self.peeked.is_empty() => return Err(io::ErrorKind::UnexpectedEof.into()),
+                    0 => return Ok(()),
+                    n => self.peeked.extend_from_slice(&more[..n]),
+                },
             }
+            let deadline = limits.head_deadline;
+            (self.timer).get_or_insert_with(|| Box::pin(sleep(deadline)));
         }
         Ok(())
     }
@@ -299,8 +319,7 @@ impl Guarded {
 #[async_trait]
 impl Peek for Guarded {
     async fn try_peek(&mut self, buf: &mut [u8]) -> io::Result<bool> {
-        let limit = self.door.limits.idle_timeout;
-        timeout(limit, self.peek_preface()).await??;
+        self.peek_preface().await?;
         if self.peeked.as_ref() == H2_PREFACE {
             self.becomes_h2().await?;
         }

@@ -3,6 +3,7 @@
 //! Always HTTP/1.1, because the signature names the version. Nothing here signs, retries or knows a route; what it
 //! must get right is [`Progress::written`](crate::telemetry::Progress::written): after the first byte an honest proxy can no longer say that Ingo did not act.
 
+mod answer;
 mod breaker;
 mod connections;
 mod dial;
@@ -22,11 +23,12 @@ use pingora::time::fast_timeout::set_fast_timeout_to_tokio_threshold;
 
 use self::roots::Pool;
 pub use self::{
+    answer::Answer,
     endpoint::{Freshness, Upstream},
     examine::{Reached, Request, Unanswered},
     handshake::{Certificate, Distrust, Handshake, Roots},
     idle::pool_apart,
-    send::{Answer, BadResponse, Connection, Failure, NotConnected, Outgoing, Unreachable},
+    send::{BadResponse, Connection, Failure, NotConnected, Outgoing, Unreachable},
 };
 use crate::{
     config::{CircuitBreaker, Config, Origin, Repeats, UpstreamConfig},

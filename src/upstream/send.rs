@@ -6,10 +6,9 @@
 use std::{borrow::Cow, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, StatusCode, Version, header};
+use http::{HeaderName, StatusCode, Version};
 use pingora::{
-    Error, ErrorType, http::ResponseHeader, protocols::Stream,
-    protocols::http::v1::client::HttpSession, tls::RusTlsError,
+    Error, ErrorType, protocols::Stream, protocols::http::v1::client::HttpSession, tls::RusTlsError,
 };
 
 use tokio::{
@@ -18,7 +17,8 @@ use tokio::{
 };
 
 use super::{
-    Freshness, Upstream,
+    Answer, Freshness, Upstream,
+    answer::announced,
     breaker::Permit,
     connections::Busy,
     dial::{RESOLVE_FAILED, TCP_TIMED_OUT},
@@ -37,44 +37,6 @@ use crate::{
 const EARLY_ANSWER: Duration = Duration::from_millis(250);
 /// An upstream may send interim answers (RFC 9110 §15.2), but not for ever.
 const MAX_INTERIM_ANSWERS: usize = 16;
-
-/// Ingo's answer, whole.
-#[derive(Debug)]
-pub struct Answer {
-    /// The HTTP status.
-    pub status: StatusCode,
-    /// The header fields that were asked for, as received.
-    pub passed: Vec<(HeaderName, HeaderValue)>,
-    /// Its `Date`.
-    date: Option<HeaderValue>,
-    /// Its `Retry-After`.
-    retry_after: Option<HeaderValue>,
-    /// The body, byte for byte.
-    pub body: Bytes,
-    /// When the head was complete.
-    pub head_at: std::time::Instant,
-    /// Whether only the connection's end says that the body is complete (RFC 9112 §6.3).
-    pub may_be_cut_short: bool,
-}
-
-impl Answer {
-    /// When to come back, where the answer says so (RFC 9110 §10.2.3): in seconds, or at a date by its own clock.
-    pub fn retry_after(&self) -> Option<Duration> {
-        let text = self.retry_after.as_ref()?.to_str().ok()?.trim();
-        if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-            // More seconds than can be counted are not none.
-            return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
-        }
-        let then = httpdate::parse_http_date(text).ok()?;
-        let now = httpdate::parse_http_date(self.date()?).ok()?;
-        Some(then.duration_since(now).unwrap_or_default())
-    }
-
-    /// The answer's `Date`.
-    pub(super) fn date(&self) -> Option<&str> {
-        self.date.as_ref()?.to_str().ok()
-    }
-}
 
 /// A request, and what of its answer is wanted.
 pub struct Outgoing<'a> {
@@ -156,6 +118,7 @@ impl BadResponse {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Malformed => "Malformed",
+            Self::Framing => "Framing",
             Self::TooLarge => "TooLarge",
             Self::NoMemory => "NoMemory",
         }
@@ -167,6 +130,8 @@ impl BadResponse {
 pub enum BadResponse {
     /// It is not HTTP/1.1.
     Malformed,
+    /// Its Transfer-Encoding is not `chunked` alone, or stands beside a Content-Length.
+    Framing,
     /// Its body is larger than `upstream.max_response_bytes`.
     TooLarge,
     /// There was no memory left for it within `limits.buffered_bytes`.
@@ -359,40 +324,12 @@ async fn read_head(
             break;
         }
         if !head.status.is_informational() {
-            let codings = head.headers.get_all(header::TRANSFER_ENCODING);
-            if codings
-                .iter()
-                .any(|c| !c.as_bytes().eq_ignore_ascii_case(b"chunked"))
-            {
-                // What is not decoded cannot be passed on as if it were the body.
-                break;
-            }
-            return Ok(Answer {
-                status: head.status,
-                passed: (head.headers.iter())
-                    .filter(|(name, _)| asked_for.contains(name))
-                    .map(|(name, value)| (name.clone(), value.clone()))
-                    .collect(),
-                date: head.headers.get(header::DATE).cloned(),
-                retry_after: head.headers.get(header::RETRY_AFTER).cloned(),
-                may_be_cut_short: !head.headers.contains_key(header::CONTENT_LENGTH)
-                    && !head.headers.contains_key(header::TRANSFER_ENCODING),
-                head_at: stopwatch.enter(Phase::ReadResponse),
-                body: Bytes::new(),
-            });
+            let head_at = stopwatch.enter(Phase::ReadResponse);
+            let raw = session.get_headers_raw_bytes();
+            return Answer::begun(head, &raw, asked_for, head_at).map_err(Failed::here);
         }
     }
     Err(Failed::here(BadResponse::Malformed))
-}
-
-/// How many bytes the body has, where the head says so and it counts (RFC 9112 §6.3).
-fn announced(head: &ResponseHeader) -> Option<u64> {
-    let has_none = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&head.status);
-    if has_none || head.headers.contains_key(header::TRANSFER_ENCODING) {
-        return None;
-    }
-    let length = head.headers.get(header::CONTENT_LENGTH)?;
-    length.to_str().ok()?.trim().parse().ok()
 }
 
 pub(super) fn connect_failure(error: &Error) -> Failure {

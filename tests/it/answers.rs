@@ -296,6 +296,35 @@ fn an_answer_whose_framing_can_be_read_in_two_ways_is_a_bad_response() {
 }
 
 #[test]
+fn an_answer_with_transfer_encoding_and_something_beside_it_is_a_bad_response_and_its_connection_ends()
+ {
+    for framing in [
+        "Content-Length: 4\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: chunked\r\ncontent-length : 2",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: chunked, chunked",
+        "Transfer-Encoding: gzip, chunked",
+    ] {
+        let head = format!("HTTP/1.1 200 OK\r\n{framing}\r\n\r\n");
+        let upstream = Upstream::scripted(move |request| match request.connection {
+            0 => Reply::raw(format!("{head}2\r\n{{}}\r\n0\r\n\r\n")).then_stay_open(),
+            _ => Reply::json("\"another\""),
+        });
+        let proxy = Proxy::to(&upstream).argument("--routes=process").start();
+        let post = Post::new("{}").to("/gateway/process");
+        let answer = proxy.post(&post);
+        assert_eq!(answer.status, 502, "{framing}: {}", answer.text());
+        answer.is_problem(502, "upstream_bad_response", "maybe");
+        let detail = answer.problem()["detail"].clone();
+        let detail = detail.as_str().expect("a detail");
+        assert!(detail.contains("where its body ends"), "{detail}");
+        upstream.only_request();
+        assert_eq!(proxy.post(&post).text(), "\"another\"");
+        assert_eq!(upstream.connections(), 2);
+    }
+}
+
+#[test]
 fn an_answer_of_http_1_0_passes_and_its_connection_is_not_used_again() {
     let upstream = Upstream::scripted(|request| match request.connection {
         0 => Reply::raw("HTTP/1.0 200 OK\r\nContent-Type: a/b\r\nContent-Length: 2\r\n\r\n{}")

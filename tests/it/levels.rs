@@ -101,6 +101,12 @@ fn what_is_no_level_is_refused_and_changes_nothing() {
         assert_eq!(answer.status, 400, "{wrong:?}: {}", answer.text());
         assert!(answer.text().contains("such as info"), "{}", answer.text());
     }
+    // More than sockets hold, so that it is read on while the answer is on its way.
+    let answer = ask(&proxy, "PUT", &"a=info,".repeat(10_000));
+    assert_eq!(
+        (answer.status, answer.text().as_str()),
+        (413, "the body is larger than 4096 bytes\n")
+    );
     let answer = ask(&proxy, "POST", "info");
     assert_eq!(answer.status, 405);
     assert_eq!(answer.header("allow"), Some("GET, HEAD, PUT, DELETE"));

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::support::{Gate, Metrics, Post, Proxy, Reply, Upstream, session, tls::Authority};
+use crate::support::{
+    Gate, Metrics, Post, Proxy, Refusing, Reply, SESSIONS, Upstream, session, tls::Authority,
+};
 
 const ROUTE: (&str, &str) = ("route", "create_session");
 
@@ -112,6 +114,28 @@ fn a_connection_that_is_never_made_is_no_work_of_ours() {
         seconds(&line, "overhead_seconds"),
     );
     assert!(whole >= 0.5 && own < whole / 10.0, "{line:#}");
+}
+
+#[test]
+fn what_is_refused_by_its_head_counts_for_the_route_that_it_asked_for() {
+    let refusing = Refusing::start();
+    let post = Post::new("{}");
+    let too_long = format!("{SESSIONS}?{}", "q".repeat(9_000));
+    for (asks, code) in [
+        (post.clone().header("Origin", "null"), "browser_refused"),
+        (post.clone().host("evil.example"), "host_refused"),
+        (post.clone().to(too_long), "target_too_long"),
+    ] {
+        let answer = refusing.proxy.post(&asks);
+        assert_eq!(answer.problem()["code"], code);
+    }
+    let elsewhere = post.to("/nowhere").header("Origin", "null");
+    assert_eq!(refusing.proxy.post(&elsewhere).status, 403);
+    let counted = |route| [("route", route), ("outcome", "rejected")];
+    refusing.proxy.metrics_become(|m| {
+        m.sum("ingo_proxy_exchanges_total", &counted("create_session")) == 3.0
+            && m.sum("ingo_proxy_exchanges_total", &counted("none")) == 1.0
+    });
 }
 
 #[test]

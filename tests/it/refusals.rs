@@ -131,12 +131,19 @@ fn connect_and_the_asterisk_are_no_routes() {
 #[test]
 fn a_body_over_the_limit_is_refused_by_its_length_before_it_is_read() {
     let refusing = Refusing::start();
-    for length in ["1048577", "16777216", "18446744073709551615"] {
+    for length in [
+        "1048577",
+        "16777216",
+        "18446744073709551615",
+        "99999999999999999999",
+    ] {
         let head = Post::new("")
             .unframed()
             .header("Content-Length", length)
             .head();
-        refusing.refuses(&head, 413, "body_too_large");
+        let (mut client, ..) = refusing.refuses(&head, 413, "body_too_large");
+        client.finish_sending();
+        client.is_closed();
     }
 }
 
@@ -208,6 +215,22 @@ fn a_head_that_never_ends_is_cut_off_after_its_deadline() {
     }
     // Answered or not: what matters is that it ended.
     client.everything();
+}
+
+#[test]
+fn a_head_that_begins_as_http_2_does_is_cut_off_after_its_deadline_too() {
+    let refusing = Refusing::configured("limits:\n  header_deadline: 300ms\n");
+    for begun in ["P", "PRI", "PRI * HTTP/2.0\r\n", "POST /"] {
+        let (mut client, ..) = refusing.refuses(begun.as_bytes(), 408, "body_timeout");
+        client.is_closed();
+    }
+    let mut client = refusing.proxy.client();
+    client.send(b"P");
+    let rest = Post::new("{}").to("/nowhere").bytes();
+    client.send(&rest[1..]);
+    client
+        .answer("POST")
+        .is_problem(404, "route_not_found", "no");
 }
 
 #[test]

@@ -42,7 +42,7 @@ pub(super) fn keys() -> Vec<Key> {
 
 fn upstream() -> [Key; 16] {
     [
-        Key::new("upstream.url", ORIGIN, "All routes go to this host, whatever the environment. Default: each route goes to its product's host. The flag also overrides the routes' URLs.")
+        Key::new("upstream.url", ORIGIN, "All routes go to this host, whatever the environment. Default: each route goes to its product's host. The flag also overrides the routes' URLs, and the environment variable those of the file.")
             .flag("--upstream")
             .such_as("https://payapi-sandbox.ingo.money")
             .or_else("not set: see each route"),
