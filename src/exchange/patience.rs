@@ -193,6 +193,8 @@ pub(super) async fn queued<T>(
         // A Unix socket tells of its end only whoever reads, and what is to be read here is the body.
         return waiting.await;
     };
+    /// Whoever hangs up sooner than [`HALF_CLOSE`] after its last byte, or this often, is not told from whoever stops sending.
+    const ASKED_EVERY: Duration = Duration::from_millis(15);
     let mut waiting = pin!(waiting);
     let mut ask_again = pin!(sleep(ASKED_EVERY));
     let mut open_at = None;
@@ -213,14 +215,14 @@ pub(super) async fn queued<T>(
 /// its last byte, whenever that comes. Over TLS its end comes with a last word of its own and is not told apart. `open_at`: when this
 /// last met it open.
 fn hung_up(socket: &SocketDigest, open_at: &mut Option<Instant>) -> bool {
-    let now = Instant::now();
+    let asked_at = Instant::now();
     match socket.tcp_info() {
         Some(info) if info.tcpi_state == TCP_CLOSE_WAIT => {
             let silent = Duration::from_millis(info.tcpi_last_data_recv.into());
-            open_at.is_some_and(|open_at| now - open_at + HALF_CLOSE <= silent)
+            open_at.is_some_and(|open_at| open_at.elapsed() + HALF_CLOSE <= silent)
         }
         Some(info) if info.tcpi_state != TCP_CLOSE => {
-            *open_at = Some(now);
+            *open_at = Some(asked_at);
             false
         }
         _ => true,

@@ -14,9 +14,9 @@ use std::{
 
 use crate::config::CircuitBreaker;
 
-/// A connection that was given up after so long has failed. TCP and TLS take up to three round trips, which is less anywhere on earth;
-/// and it is less than the shortest time-out of callers that have theirs in whole seconds.
-const TIME_ENOUGH: Duration = Duration::from_millis(750);
+/// A connection that was given up after so long has failed. TCP and TLS take up to three round trips, which is less anywhere on earth, also
+/// where the first packet was lost and went again after a second (RFC 6298); and callers mostly have two seconds and more.
+const TIME_ENOUGH: Duration = Duration::from_millis(1500);
 
 /// The breaker of one upstream.
 #[derive(Debug)]
@@ -138,6 +138,11 @@ impl Breaker {
 }
 
 impl Permit<'_> {
+    /// Another address is tried from `now` on, and is to have time enough, too.
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.since = now;
+    }
+
     /// A connection was made; taking a pooled one proves nothing.
     pub(super) fn connected(mut self) {
         self.judged = true;
@@ -252,6 +257,13 @@ mod tests {
         }
         assert!(breaker.is_open());
         assert!(breaker.left(now).is_some());
+
+        let breaker = closed(POLICY);
+        for _ in 0..10 {
+            let mut permit = breaker.permit(ago(TIME_ENOUGH)).expect("closed");
+            permit.begin(now);
+        }
+        assert!(!breaker.is_open(), "the last address had no time");
 
         let long_open = opened(ago(Duration::from_secs(10)));
         let probe = long_open.permit(ago(TIME_ENOUGH)).expect("half open");

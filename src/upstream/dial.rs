@@ -47,6 +47,9 @@ pub(super) const TCP_TIMED_OUT: ErrorType = ErrorType::new("TcpTimedOut");
 /// because an exchange may have less time than one that answers nothing takes until its time-out. Twice what the RFC recommends for TCP
 /// alone, so that one that is just far away is seldom doubled.
 const NEXT_AFTER: Duration = Duration::from_millis(500);
+/// So many are tried beside each other: an upstream that is overloaded must not be asked by each exchange for as many connections as it
+/// has addresses.
+const AT_ONCE: usize = 2;
 
 /// How long a resolver's answer is used before a new one is fetched. The resolver's own TTL is not told to programs.
 const FRESH_FOR: Duration = Duration::from_secs(30);
@@ -142,32 +145,38 @@ impl Dialer {
     }
 
     /// Makes a connection by `make` to the first address to which it can be made, and tries that one first from then on. The next
-    /// address is tried once one has failed or has had [`NEXT_AFTER`]; what the others have come to by then is dropped.
+    /// address is tried once one has failed, or beside it after [`NEXT_AFTER`]; what the others have come to by then is dropped. One that
+    /// took so long is tried last from then on: whoever has no time to wait for the next leaves others the way to it.
     ///
     /// # Errors
     /// The last; but what became of a TLS handshake tells more than that another address did not listen.
     pub(super) async fn first<T, F: Future<Output = pingora::Result<T>>>(
         &self,
-        make: impl Fn(SocketAddr) -> F,
+        mut make: impl FnMut(SocketAddr) -> F,
     ) -> pingora::Result<T> {
         let addresses = self
             .addresses()
             .await
             .or_err(RESOLVE_FAILED, "resolving the upstream")?;
         let mut told = Error::explain(RESOLVE_FAILED, "the upstream has no address");
-        let mut addresses = addresses.into_iter();
+        let mut addresses = addresses.into_iter().peekable();
         let mut trying = FuturesUnordered::new();
-        let make = &make;
         loop {
-            if let Some(address) = addresses.next() {
-                trying.push(async move { (address, make(address).await) });
+            let newest = addresses.next_if(|_| trying.len() < AT_ONCE);
+            if let Some(address) = newest {
+                let made = make(address);
+                trying.push(async move { (address, made.await) });
             }
-            let made = match addresses.len() {
-                0 => trying.next().await,
-                _ => match timeout(NEXT_AFTER, trying.next()).await {
-                    Ok(made) => made,
-                    Err(_) => continue,
-                },
+            let made = match newest {
+                // One alone, with others to come.
+                Some(address) if trying.len() == 1 && addresses.peek().is_some() => {
+                    let Ok(made) = timeout(NEXT_AFTER, trying.next()).await else {
+                        self.0.put_last(address);
+                        continue;
+                    };
+                    made
+                }
+                _ => trying.next().await,
             };
             match made {
                 None => return Err(told),
@@ -241,6 +250,14 @@ impl Inner {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(at) = known.addresses.iter().position(|a| *a == address) {
             known.addresses[..=at].rotate_right(1);
+        }
+    }
+
+    /// Puts an address that has not answered in time behind all others.
+    fn put_last(&self, address: SocketAddr) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = known.addresses.iter().position(|a| *a == address) {
+            known.addresses[at..].rotate_left(1);
         }
     }
 }
@@ -362,7 +379,30 @@ mod tests {
             next_has_failed.notified().await;
             Ok(address)
         });
-        assert_eq!(made.await.expect("it was only slow"), slow);
+        let made = timeout(Duration::from_secs(60), made).await;
+        assert_eq!(made.expect("in time").expect("it was only slow"), slow);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn callers_with_too_little_time_for_several_silent_addresses_lead_others_past_them() {
+        let addresses = [1, 2, 3].map(|host| SocketAddr::from(([127, 0, 0, host], 1)));
+        let dialer = dialer(addresses.to_vec());
+        let asked = Mutex::new(Vec::new());
+        let make = async |address| {
+            asked.lock().expect("nobody panicked").push(address);
+            if address != addresses[2] {
+                std::future::pending::<()>().await;
+            }
+            Ok(address)
+        };
+        let a_second = Duration::from_secs(1);
+        let made = timeout(a_second, dialer.first(make)).await;
+        assert!(made.is_err(), "two at once, and both say nothing");
+        assert_eq!(*asked.lock().expect("nobody panicked"), addresses[..2]);
+        let made = timeout(a_second, dialer.first(make)).await;
+        let made = made.expect("in time").expect("it is good");
+        assert_eq!(made, addresses[2]);
+        assert_eq!(dialer.addresses().await.expect("known")[0], addresses[2]);
     }
 
     #[tokio::test]

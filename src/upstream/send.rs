@@ -187,14 +187,17 @@ impl Upstream {
         &self,
         pool: &Pool,
         endpoint: &Endpoint,
-        permit: Permit<'_>,
+        mut permit: Permit<'_>,
         progress: &mut Progress,
     ) -> Result<Stream, Failure> {
         let made = self
             .dialer()
-            .first(|address| async move {
-                let endpoint = endpoint.at(address);
-                pool.connector.new_stream(&endpoint).await
+            .first(|address| {
+                permit.begin(Instant::now().into_std());
+                async move {
+                    let endpoint = endpoint.at(address);
+                    pool.connector.new_stream(&endpoint).await
+                }
             })
             .await;
         let stopwatch = &mut progress.stopwatch;

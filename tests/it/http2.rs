@@ -208,7 +208,7 @@ fn a_caller_over_http_2_that_gives_up_in_the_queue_leaves_it_and_nothing_of_it_i
     upstream.wait_for(1);
     let url = format!("http://{}{SESSIONS}", proxy.address("proxy"));
     let mut gives_up = vec!["--http2-prior-knowledge", "--noproxy", "*", &url];
-    gives_up.extend(["--max-time", "1", "--data", "{}"]);
+    gives_up.extend(["--max-time", "3", "--data", "{}"]);
     if !process::is_installed("curl", &["--http2-prior-knowledge", "--version"]) {
         println!("skipped: no curl that speaks HTTP/2 is installed");
         return;

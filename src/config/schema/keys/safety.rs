@@ -99,7 +99,7 @@ fn pace() -> [Key; 6] {
         Key::new(
             "circuit_breaker.failures",
             Form::Count(0..=10_000),
-            "Consecutive failures to connect that open it; 0: never. A connection that a deadline or a caller that hangs up cut off counts as one after 750 ms.",
+            "Consecutive failures to connect that open it; 0: never. A connection that a deadline or a caller that hangs up cut off counts as one after 1.5 s.",
         )
         .or("5"),
         Key::new(
