@@ -66,15 +66,17 @@ fn listed(files: &[&Path]) -> Vec<u128> {
     listed
 }
 
+async fn begin_debit(journal: &Journal, exchange: u128) {
+    let begun = journal.begin(&attempt(exchange, Route::Debit)).await;
+    begun.expect("room");
+}
+
 #[tokio::test]
 async fn a_begin_stands_in_the_file_before_the_exchange_goes_on() {
     let (_folder, file) = folder();
     let journal = open(&file);
     for exchange in 1..=3 {
-        journal
-            .begin(&attempt(exchange, Route::Debit))
-            .await
-            .expect("room");
+        begin_debit(&journal, exchange).await;
         assert!(listed(&[&file]).contains(&exchange));
     }
 }
@@ -169,10 +171,7 @@ async fn after_a_rotation_the_new_file_alone_says_what_is_open() {
     let journal = open(&file);
     // An end is written in the background, but before every begin that comes after it.
     for exchange in [3, 1, 2] {
-        journal
-            .begin(&attempt(exchange, Route::Debit))
-            .await
-            .expect("room");
+        begin_debit(&journal, exchange).await;
         if exchange == 3 {
             journal.end(&attempt(3, Route::Debit), answered());
         }
@@ -180,10 +179,7 @@ async fn after_a_rotation_the_new_file_alone_says_what_is_open() {
     fs::rename(&file, &old).expect("moved");
     journal.reopen();
     journal.end(&attempt(1, Route::Debit), answered());
-    journal
-        .begin(&attempt(4, Route::Debit))
-        .await
-        .expect("room");
+    begin_debit(&journal, 4).await;
     assert_eq!(journal.unresolved(Route::Debit), 2);
     assert_eq!(listed(&[&file]), [2, 4]);
     assert_eq!(listed(&[&old]), [1, 2]);
@@ -199,10 +195,7 @@ async fn a_new_file_appears_with_what_is_open_in_it_and_is_not_written_to_after(
 
     let (folder, file) = folder();
     let journal = open(&file);
-    journal
-        .begin(&attempt(1, Route::Debit))
-        .await
-        .expect("room");
+    begin_debit(&journal, 1).await;
     fs::rename(&file, folder.path().join("journal.1")).expect("moved");
     let told = Inotify::init(InitFlags::IN_NONBLOCK).expect("inotify");
     let what = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_MODIFY;
@@ -225,10 +218,7 @@ async fn what_a_crash_left_of_a_new_file_is_removed_and_never_written_to() {
     let (folder, file) = folder();
     let old = folder.path().join("journal.1");
     let journal = open(&file);
-    journal
-        .begin(&attempt(1, Route::Debit))
-        .await
-        .expect("room");
+    begin_debit(&journal, 1).await;
     // Killed between the two names, then started and rotated again: both are of the file that was moved.
     fs::hard_link(&file, folder.path().join("journal.unfinished")).expect("linked");
     let before = fs::read(&file).expect("readable");
@@ -249,12 +239,9 @@ async fn a_file_that_another_process_has_made_meanwhile_is_not_replaced() {
     let journal = open(&file);
     fs::rename(&file, &old).expect("moved");
     let other = open(&file);
-    other.begin(&attempt(1, Route::Debit)).await.expect("room");
+    begin_debit(&other, 1).await;
     journal.reopen();
-    journal
-        .begin(&attempt(2, Route::Debit))
-        .await
-        .expect("room");
+    begin_debit(&journal, 2).await;
     assert_eq!(listed(&[&file]), [1]);
     assert_eq!(listed(&[&old]), [2]);
 }
@@ -263,10 +250,7 @@ async fn a_file_that_another_process_has_made_meanwhile_is_not_replaced() {
 async fn a_reopen_without_a_rotation_writes_nothing() {
     let (_folder, file) = folder();
     let journal = open(&file);
-    journal
-        .begin(&attempt(1, Route::Debit))
-        .await
-        .expect("room");
+    begin_debit(&journal, 1).await;
     let before = fs::read(&file).expect("readable");
     journal.reopen();
     drop(journal);
@@ -281,10 +265,7 @@ async fn a_rotation_gone_wrong_keeps_the_old_file() {
     fs::rename(&file, &old).expect("moved");
     fs::create_dir(&file).expect("in the way");
     journal.reopen();
-    journal
-        .begin(&attempt(1, Route::Debit))
-        .await
-        .expect("room");
+    begin_debit(&journal, 1).await;
     assert_eq!(listed(&[&old]), [1]);
 }
 
@@ -292,10 +273,7 @@ async fn a_rotation_gone_wrong_keeps_the_old_file() {
 async fn a_line_that_a_person_adds_settles_an_exchange() {
     let (folder, file) = folder();
     let journal = open(&file);
-    journal
-        .begin(&attempt(1, Route::Debit))
-        .await
-        .expect("room");
+    begin_debit(&journal, 1).await;
     let settled = format!(
         "{{\"v\":1,\"event\":\"end\",\"time\":\"\",\"exchange_id\":\"{}\",\"outcome\":\"settled\"}}",
         Uuid::from_u128(1)
@@ -303,10 +281,7 @@ async fn a_line_that_a_person_adds_settles_an_exchange() {
     // Without a newline: the next record must not be glued to it.
     let text = fs::read_to_string(&file).expect("readable") + &settled;
     fs::write(&file, text).expect("written");
-    journal
-        .begin(&attempt(2, Route::Debit))
-        .await
-        .expect("room");
+    begin_debit(&journal, 2).await;
     assert_eq!(journal.unresolved(Route::Debit), 1);
     let old = folder.path().join("journal.1");
     fs::rename(&file, &old).expect("moved");
@@ -320,14 +295,8 @@ async fn a_line_that_a_person_adds_settles_an_exchange() {
 async fn what_is_open_is_written_again_into_a_file_that_was_cut() {
     let (_folder, file) = folder();
     let journal = open(&file);
-    journal
-        .begin(&attempt(1, Route::Debit))
-        .await
-        .expect("room");
+    begin_debit(&journal, 1).await;
     fs::write(&file, "").expect("cut");
-    journal
-        .begin(&attempt(2, Route::Debit))
-        .await
-        .expect("room");
+    begin_debit(&journal, 2).await;
     assert_eq!(listed(&[&file]), [1, 2]);
 }
