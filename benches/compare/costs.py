@@ -157,8 +157,6 @@ def compared(run, options, name, ports, size, rate, arrivals, turn, may, witness
         # Others of this turn get the same arrivals.
         seed = turn + options.rounds * failed
         pair = [arriving(run, options, port, ports[0], size, rate, arrivals, seed, witnessed) for port in ports]
-        if any(one['errors'] for one in pair):
-            raise Failed(f'{name}: errors in the open loop, it is not reported: {pair}')
         direct, _ = pair
         if direct['rps'] >= 0.97 * direct['asked']:
             return pair, failed

@@ -86,7 +86,7 @@ def witnesses(run):
 
 
 def open_loop(run, port, upstream, size, seconds, connections, rate, arrivals, seed, witnessed):
-    """p50 and p99 in µs of an open loop, each counted from when the request was due; the share that was due when the machine stood still; and errors."""
+    """p50 and p99 in µs of an open loop, each counted from when the request was due; and the share that was due when the machine stood still. An error ends it."""
     return told(run, ['open', port, upstream, TARGET, posted(run, size), rate, seconds, connections, arrivals, seed, *witnessed], seconds)
 
 
@@ -104,7 +104,7 @@ def oha_program():
 
 
 def oha(run, port, size, seconds, connections, rate):
-    """p50 and p99 in µs of an open loop, each counted from when the request should have been sent; and errors."""
+    """p50 and p99 in µs of an open loop, each counted from when the request should have been sent. An error ends it."""
     program = oha_program()
     if not program:
         raise Failed('the open loop needs oha; install it with: cargo install --locked --root target/tools oha')
@@ -116,6 +116,8 @@ def oha(run, port, size, seconds, connections, rate):
     # What was under way when time was up is no error.
     errors = {what: count for what, count in said['errorDistribution'].items() if 'deadline' not in what}
     answered = sum(statuses.values())
+    failed = sum(errors.values()) + answered - statuses.get('200', 0)
+    if failed:
+        raise Failed(f'port {port}: oha counted {failed} errors: {errors or statuses}')
     return {'requests': answered, 'asked': rate, 'rps': answered / said['summary']['total'], 'late_p99': 0, 'left_out': 0,
-            'p50': said['latencyPercentiles']['p50'] * 1e6, 'p99': said['latencyPercentiles']['p99'] * 1e6,
-            'errors': sum(errors.values()) + answered - statuses.get('200', 0)}
+            'p50': said['latencyPercentiles']['p50'] * 1e6, 'p99': said['latencyPercentiles']['p99'] * 1e6}

@@ -193,10 +193,8 @@ pub(super) async fn queued<T>(
         // A Unix socket tells of its end only whoever reads, and what is to be read here is the body.
         return waiting.await;
     };
-    /// Whoever hangs up sooner than [`HALF_CLOSE`] after its last byte, or this often, is not told from whoever stops sending.
-    const ASKED_EVERY: Duration = Duration::from_millis(15);
     let mut waiting = pin!(waiting);
-    let mut ask_again = pin!(sleep(ASKED_EVERY));
+    let mut ask_again = pin!(sleep(QUEUED_ASKED_EVERY));
     let mut open_at = None;
     poll_fn(|cx| {
         // Also when the turn has come: it must not be used for somebody who left just before.
@@ -204,7 +202,9 @@ pub(super) async fn queued<T>(
             gone.0.store(true, Ordering::Relaxed);
         }
         while ask_again.as_mut().poll(cx).is_ready() {
-            ask_again.as_mut().reset(Instant::now() + ASKED_EVERY);
+            ask_again
+                .as_mut()
+                .reset(Instant::now() + QUEUED_ASKED_EVERY);
         }
         waiting.as_mut().poll(cx)
     })
@@ -254,6 +254,8 @@ const TCP_CLOSE: u8 = 7;
 const TCP_CLOSE_WAIT: u8 = 8;
 /// How often the kernel is asked.
 const ASKED_EVERY: Duration = Duration::from_millis(50);
+/// And while a request is queued: whoever hangs up so soon after its last byte is not told from whoever stops sending.
+const QUEUED_ASKED_EVERY: Duration = Duration::from_millis(15);
 
 /// Asks the kernel and reads nothing: what a pipelining caller has sent behind its request stays where it is, and hides
 /// nothing.
