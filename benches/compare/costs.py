@@ -176,7 +176,7 @@ def openloop(run, options):
     size = options.bodies[0]
     verified(run, chosen, [size])
     values = {'what': 'openloop', 'machine': described, 'bytes': size, 'rounds': options.rounds, 'proxies': {}}
-    # What can be done at all is asked by wrk, with nginx as the upstream, and oha needs it too; load.rs answers its own requests.
+    # What can be done at all is asked by wrk, with nginx as the upstream, and oha needs it too; load/ answers its own requests.
     upstream, own_upstream = proxies.upstream(run), free_port()
     ports, own_ports = ({proxy.name: free_port() for proxy in chosen} for _ in range(2))
     started = [proxy.start(run, taken[proxy.name], behind)

@@ -1,4 +1,4 @@
-"""Load generators: wrk (closed loop: each connection waits for its answer), load.rs (alone in turns; open loop: requests come when they come) and oha."""
+"""Load generators: wrk (closed loop: each connection waits for its answer), load/ (alone in turns; open loop: requests come when they come) and oha."""
 import json
 import os
 import shutil
@@ -60,10 +60,10 @@ def wrk(run, port, size, seconds, connections, on=None):
 
 
 def compiled(run):
-    """The program that load.rs is."""
+    """The program that load/ is."""
     program = run.path('load')
     if not os.path.exists(program):
-        source = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'load.rs')
+        source = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'load', 'main.rs')
         done = subprocess.run(['rustc', '--edition', '2024', '-O', source, '-o', program], capture_output=True, text=True, timeout=120, check=False)
         if done.returncode != 0:
             raise Failed(f'the load generator was not compiled:\n{done.stderr}')
@@ -71,7 +71,7 @@ def compiled(run):
 
 
 def told(run, arguments, seconds):
-    """What load.rs tells."""
+    """What load/ tells."""
     return json.loads(output([compiled(run), *map(str, arguments)], seconds, precise=True))
 
 
